@@ -9,6 +9,7 @@ package lane
 
 import (
 	"context"
+	"time"
 
 	"relais/internal/core"
 	"relais/internal/store"
@@ -29,5 +30,6 @@ type Settings struct {
 	// FIFOStop keeps what waits behind a dead ordered delivery waiting.
 	FIFOStop bool
 	Schedule core.Schedule
-	MaxAge   int64
+	// MaxAge ends a delivery that is older; 0 never does.
+	MaxAge time.Duration
 }
