@@ -1,0 +1,170 @@
+package telemetry
+
+import (
+	"net/http"
+	"runtime"
+	"runtime/debug"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"relais/internal/core"
+)
+
+// Metrics are relais' metrics, on a registry of their own: what a library registers on the default
+// registry stays out, and two of them live in one test process.
+type Metrics struct {
+	registry *prometheus.Registry
+
+	requests   *prometheus.CounterVec
+	failures   *prometheus.CounterVec
+	processing *prometheus.HistogramVec
+	events     *prometheus.CounterVec
+	sources    atomic.Pointer[sourceSet]
+
+	kinds   map[core.DestinationKind]*attempts
+	running prometheus.Gauge
+	dead    *prometheus.CounterVec
+	onDead  *prometheus.CounterVec
+
+	rejectionsLost prometheus.Counter
+	inFlight       prometheus.Gauge
+
+	commits     *prometheus.CounterVec
+	commitTime  prometheus.Histogram
+	batchSize   prometheus.Histogram
+	checkpoints *prometheus.CounterVec
+	checkpoint  prometheus.Histogram
+	retained    *prometheus.CounterVec
+
+	reloads    *prometheus.CounterVec
+	reloadedAt prometheus.Gauge
+	ready      prometheus.Gauge
+}
+
+// processingBuckets are fine where an answer should be (under 10 ms) and coarse where it shouldn't.
+var processingBuckets = []float64{.0005, .001, .0025, .005, .0075, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10}
+
+// attemptBuckets reach the longest attempt that a configuration usually allows.
+var attemptBuckets = []float64{.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 120, 300}
+
+// NewMetrics makes the metrics of one process. version is the program's.
+func NewMetrics(version string) *Metrics {
+	m := &Metrics{registry: prometheus.NewRegistry()}
+	m.newIngest()
+	m.newLanes()
+	m.newStore()
+	m.newProcess(version)
+	m.SetSources(nil)
+	return m
+}
+
+// Handler answers /metrics.
+func (m *Metrics) Handler() http.Handler {
+	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{Registry: m.registry, EnableOpenMetrics: true, Timeout: 10 * time.Second})
+}
+
+func (m *Metrics) newIngest() {
+	m.requests = m.counters("webhook_requests_total", "Requests to a source, whatever came of them.", "source")
+	m.failures = m.counters("webhook_failures_total", "Requests that were refused, by reason.", "source", "reason")
+	m.events = m.counters("relais_events_total", "Events stored: first ones, and repeats of one that was stored before.", "source", "kind")
+	m.processing = prometheus.NewHistogramVec(prometheus.HistogramOpts{
+		Name:    "webhook_processing_duration_seconds",
+		Help:    "From a request's first byte read to its answer, the commit to disk included.",
+		Buckets: processingBuckets,
+	}, []string{"source"})
+	m.rejectionsLost = m.counter("relais_rejections_overflow_total", "Refused requests that were counted but not kept for the audit: the queue or a bound was full.")
+	m.inFlight = m.gauge("relais_ingest_in_flight_bytes", "Bytes of the requests being handled now.")
+	m.registry.MustRegister(m.processing)
+}
+
+func (m *Metrics) newStore() {
+	m.commits = m.counters("relais_commits_total", "Transactions of the store's writer, by what they carried and how they ended.", "work", "result")
+	m.commitTime = m.histogram("relais_commit_duration_seconds", "One transaction of the store's writer, its sync to disk included.", processingBuckets)
+	m.batchSize = m.histogram("relais_commit_batch_size", "Events that one transaction took.", prometheus.ExponentialBuckets(1, 2, 11))
+	m.checkpoints = m.counters("relais_checkpoints_total", "Checkpoints of SQLite's write-ahead log.", "result")
+	m.checkpoint = m.histogram("relais_checkpoint_duration_seconds", "One checkpoint of SQLite's write-ahead log.", attemptBuckets)
+	m.retained = m.counters("relais_retention_deleted_total", "Rows deleted for their age or for the size bound.", "what")
+}
+
+func (m *Metrics) newProcess(version string) {
+	m.reloads = m.counters("relais_config_reloads_total", "Reloads of the configuration.", "result")
+	for _, result := range []string{resultOK, resultFailed} {
+		m.reloads.WithLabelValues(result)
+	}
+	m.reloadedAt = m.gauge("relais_config_loaded_timestamp_seconds", "When the configuration in force was loaded.")
+	m.ready = m.gauge("relais_ready", "1 when /ready answers 200, else 0.")
+	revision := ""
+	if info, ok := debug.ReadBuildInfo(); ok {
+		for _, s := range info.Settings {
+			if s.Key == "vcs.revision" {
+				revision = s.Value
+			}
+		}
+	}
+	build := m.gauges("relais_build_info", "Always 1; the labels say what runs.", "version", "revision", "go_version")
+	build.WithLabelValues(version, revision, runtime.Version()).Set(1)
+	m.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+}
+
+const (
+	resultOK     = "ok"
+	resultFailed = "failed"
+)
+
+// resultOf is the result label for an operation's error.
+func resultOf(err error) string {
+	if err != nil {
+		return resultFailed
+	}
+	return resultOK
+}
+
+// Reloaded notes that the configuration was loaded at that time, or that a reload failed.
+func (m *Metrics) Reloaded(at time.Time, err error) {
+	m.reloads.WithLabelValues(resultOf(err)).Inc()
+	if err == nil {
+		m.reloadedAt.Set(float64(at.UnixMilli()) / 1000)
+	}
+}
+
+// SetReady notes what /ready answers.
+func (m *Metrics) SetReady(ready bool) {
+	m.ready.Set(0)
+	if ready {
+		m.ready.Set(1)
+	}
+}
+
+func (m *Metrics) counter(name, help string) prometheus.Counter {
+	c := prometheus.NewCounter(prometheus.CounterOpts{Name: name, Help: help})
+	m.registry.MustRegister(c)
+	return c
+}
+
+func (m *Metrics) counters(name, help string, labels ...string) *prometheus.CounterVec {
+	c := prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, labels)
+	m.registry.MustRegister(c)
+	return c
+}
+
+func (m *Metrics) gauge(name, help string) prometheus.Gauge {
+	g := prometheus.NewGauge(prometheus.GaugeOpts{Name: name, Help: help})
+	m.registry.MustRegister(g)
+	return g
+}
+
+func (m *Metrics) gauges(name, help string, labels ...string) *prometheus.GaugeVec {
+	g := prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: name, Help: help}, labels)
+	m.registry.MustRegister(g)
+	return g
+}
+
+func (m *Metrics) histogram(name, help string, buckets []float64) prometheus.Histogram {
+	h := prometheus.NewHistogram(prometheus.HistogramOpts{Name: name, Help: help, Buckets: buckets})
+	m.registry.MustRegister(h)
+	return h
+}

@@ -1,0 +1,120 @@
+package telemetry
+
+import (
+	"context"
+	"errors"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"relais/internal/core"
+)
+
+// scrape returns what Prometheus would read.
+func scrape(t *testing.T, m *Metrics) string {
+	t.Helper()
+	w := httptest.NewRecorder()
+	m.Handler().ServeHTTP(w, httptest.NewRequest("GET", "/metrics", nil))
+	if w.Code != 200 {
+		t.Fatalf("%d: %s", w.Code, w.Body)
+	}
+	return w.Body.String()
+}
+
+func mustHave(t *testing.T, text string, lines ...string) {
+	t.Helper()
+	for _, line := range lines {
+		if !strings.Contains(text, "\n"+line+"\n") {
+			t.Errorf("missing %q", line)
+		}
+	}
+}
+
+func TestSourcesAreCounted(t *testing.T) {
+	m := NewMetrics("1.2.3")
+	m.SetSources([]string{"sellsy", "boutique"})
+	s := m.Source("sellsy")
+	s.Request()
+	s.Request()
+	s.Failure(core.RejectBadSignature)
+	s.Event(false)
+	s.Event(true)
+	s.Answered(3 * time.Millisecond)
+	mustHave(t, scrape(t, m),
+		`webhook_requests_total{source="sellsy"} 2`,
+		`webhook_requests_total{source="boutique"} 0`,
+		`webhook_failures_total{reason="signature_invalid",source="sellsy"} 1`,
+		`webhook_failures_total{reason="signature_missing",source="sellsy"} 0`,
+		`webhook_processing_duration_seconds_bucket{source="sellsy",le="0.005"} 1`,
+		`webhook_processing_duration_seconds_bucket{source="sellsy",le="0.0025"} 0`,
+		`relais_events_total{kind="first",source="sellsy"} 1`,
+		`relais_events_total{kind="repeat",source="sellsy"} 1`)
+	if !strings.Contains(scrape(t, m), `version="1.2.3"`) {
+		t.Error("no build info")
+	}
+}
+
+func TestRequestsMakeNoLabels(t *testing.T) {
+	m := NewMetrics("test")
+	m.SetSources([]string{"sellsy"})
+	before := strings.Count(scrape(t, m), "\nwebhook_")
+	m.Source("no-such-source").Request()
+	m.Source("another").Failure("a reason from nowhere")
+	m.Source("sellsy").Failure("another from nowhere")
+	text := scrape(t, m)
+	if after := strings.Count(text, "\nwebhook_"); after != before {
+		t.Errorf("series went from %d to %d", before, after)
+	}
+	mustHave(t, text, `webhook_requests_total{source="(unknown)"} 1`,
+		`webhook_failures_total{reason="other",source="sellsy"} 1`)
+}
+
+func TestReloadKeepsCountersAndDropsRemovedSources(t *testing.T) {
+	m := NewMetrics("test")
+	m.SetSources([]string{"sellsy", "old"})
+	held := m.Source("old")
+	m.Source("sellsy").Request()
+	m.SetSources([]string{"sellsy", "new"})
+	held.Request() // a request that was on its way
+	text := scrape(t, m)
+	mustHave(t, text, `webhook_requests_total{source="sellsy"} 1`, `webhook_requests_total{source="new"} 0`)
+	if strings.Contains(text, `source="old"`) {
+		t.Error("the removed source is still told")
+	}
+}
+
+func TestAttempts(t *testing.T) {
+	m := NewMetrics("test")
+	m.AttemptStarted()
+	m.AttemptStarted()
+	m.AttemptEnded(core.DestinationRoute, core.ReasonNone, 20*time.Millisecond)
+	mustHave(t, scrape(t, m), `relais_running_attempts 1`,
+		`relais_attempts_total{kind="route",reason="succeeded"} 1`,
+		`relais_attempts_total{kind="route",reason="timeout"} 0`,
+		`relais_attempt_duration_seconds_count{kind="route"} 1`)
+	m.AttemptEnded(core.DestinationRoute, core.Reason("status 404 of https://…"), time.Second)
+	m.Dead(core.DestinationRoute)
+	mustHave(t, scrape(t, m), `relais_running_attempts 0`, `relais_attempts_total{kind="route",reason="other"} 1`, `relais_dead_total{kind="route"} 1`)
+}
+
+func TestStoreFigures(t *testing.T) {
+	now := time.Date(2026, 3, 2, 9, 0, 0, 0, time.UTC)
+	m := NewMetrics("test")
+	var failure error
+	m.WatchStore(func(context.Context) (Figures, error) {
+		return Figures{Pending: 7, Dead: 2, OldestDue: now.Add(-90 * time.Second), WALBytes: 4096, UsedBytes: 1 << 20}, failure
+	}, func() time.Time { return now })
+	m.Committed("ingest", 12, 4*time.Millisecond, nil)
+	m.Committed("ingest", 12, 4*time.Millisecond, errors.New("disk full"))
+	mustHave(t, scrape(t, m), `relais_store_up 1`, `relais_deliveries{state="pending"} 7`, `relais_deliveries{state="dead"} 2`,
+		`relais_oldest_due_seconds 90`, `relais_store_wal_bytes 4096`,
+		`relais_commits_total{result="ok",work="ingest"} 1`, `relais_commits_total{result="failed",work="ingest"} 1`,
+		`relais_commit_batch_size_sum 12`)
+	failure = errors.New("away")
+	text := scrape(t, m)
+	mustHave(t, text, `relais_store_up 0`)
+	if strings.Contains(text, "relais_deliveries{") {
+		t.Error("figures of a store that is away")
+	}
+}

@@ -1,0 +1,88 @@
+package telemetry
+
+import (
+	"context"
+	"encoding/json"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"strings"
+)
+
+const secretText = "[secret]"
+
+// redactor drops what has no place in a log before it reaches the handler that writes. It is a net under
+// code that must not log such things in the first place.
+type redactor struct{ slog.Handler }
+
+func (r redactor) Handle(ctx context.Context, record slog.Record) error {
+	clean := slog.NewRecord(record.Time, record.Level, record.Message, record.PC)
+	record.Attrs(func(a slog.Attr) bool {
+		if a, ok := redact(a); ok {
+			clean.AddAttrs(a)
+		}
+		return true
+	})
+	return r.Handler.Handle(ctx, clean)
+}
+
+func (r redactor) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return redactor{r.Handler.WithAttrs(redactAll(attrs))}
+}
+
+func (r redactor) WithGroup(name string) slog.Handler { return redactor{r.Handler.WithGroup(name)} }
+
+func redactAll(attrs []slog.Attr) []slog.Attr {
+	kept := make([]slog.Attr, 0, len(attrs))
+	for _, a := range attrs {
+		if a, ok := redact(a); ok {
+			kept = append(kept, a)
+		}
+	}
+	return kept
+}
+
+// redact returns the attribute as it may be written, or false when it is dropped.
+func redact(a slog.Attr) (slog.Attr, bool) {
+	if isPrivate(a.Key) {
+		return a, false
+	}
+	a.Value = a.Value.Resolve()
+	if a.Value.Kind() == slog.KindGroup {
+		return slog.Attr{Key: a.Key, Value: slog.GroupValue(redactAll(a.Value.Group())...)}, true
+	}
+	switch v := a.Value.Any().(type) {
+	case []byte, json.RawMessage, http.Header, url.Values, *http.Request, *http.Response:
+		return a, false // a body, a header, or what holds them
+	case *url.URL:
+		// The user part and the query are where URLs carry credentials.
+		shown := url.URL{Scheme: v.Scheme, Host: v.Host, Path: v.Path}
+		a.Value = slog.StringValue(shown.String())
+	}
+	return a, true
+}
+
+// privateWords mark an attribute's name as one that holds a secret or a body, wherever they stand in it.
+var privateWords = []string{"secret", "password", "passwd", "passphrase", "token", "authorization", "cookie", "credential", "private", "body", "payload"}
+
+// privateNames do so as the whole name, or as its last word: "key" alone is also an effect's key.
+var privateNames = []string{"apikey", "masterkey", "signingkey", "accesskey", "signature", "headers", "header"}
+
+func isPrivate(name string) bool {
+	plain := strings.NewReplacer("_", "", "-", "", ".", "").Replace(strings.ToLower(name))
+	// A size says nothing of what is inside.
+	if strings.HasSuffix(plain, "bytes") || strings.HasSuffix(plain, "size") {
+		return false
+	}
+	for _, word := range privateWords {
+		if strings.Contains(plain, word) {
+			return true
+		}
+	}
+	for _, word := range privateNames {
+		if strings.HasSuffix(plain, word) {
+			return true
+		}
+	}
+	return false
+}
