@@ -1,0 +1,183 @@
+// Package route decides which destinations an event goes to.
+//
+// A set of routes is compiled once and never changes: a reload makes another set. Matching happens in
+// memory, on the way in: it looks at the event's source, type and test mark, and evaluates nothing but
+// what a delivery must carry from its birth, its order key and its priority. A route's condition is
+// evaluated where the delivery runs, so that its error is seen on the delivery and loses no event.
+package route
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"relais/internal/config"
+	"relais/internal/core"
+	"relais/internal/expr"
+	"relais/internal/store"
+)
+
+// FanOutAbove is the number of destinations past which an event is stored with the order to fan out
+// instead of its deliveries.
+const FanOutAbove = 64
+
+// Set is the routes that are in force.
+type Set struct {
+	hash   string
+	routes []route // in order of name, which is the order of a fan-out
+}
+
+type route struct {
+	config.Route
+	destination core.Destination
+	selectors   []core.Selector
+	orderBy     *expr.Template
+	priority    *expr.Template
+}
+
+// Compile makes a set of the routes of a validated configuration.
+func Compile(routes []config.Route, hash string) (*Set, error) {
+	set := &Set{hash: hash, routes: make([]route, 0, len(routes))}
+	compiler, err := expr.NewCompiler()
+	if err != nil {
+		return nil, err
+	}
+	for _, r := range routes {
+		compiled := route{Route: r, destination: Destination(r.Name)}
+		for _, on := range r.On {
+			selector, err := core.ParseSelector(on)
+			if err != nil {
+				return nil, fmt.Errorf("routes.%s.on: %w", r.Name, err)
+			}
+			compiled.selectors = append(compiled.selectors, selector)
+		}
+		if r.OrderBy != "" {
+			if compiled.orderBy, err = compiler.Template(r.OrderBy); err != nil {
+				return nil, fmt.Errorf("routes.%s.order_by: %w", r.Name, err)
+			}
+		}
+		if r.PriorityExpr != "" {
+			if compiled.priority, err = compiler.Template(r.PriorityExpr); err != nil {
+				return nil, fmt.Errorf("routes.%s.priority: %w", r.Name, err)
+			}
+		}
+		set.routes = append(set.routes, compiled)
+	}
+	slices.SortFunc(set.routes, func(a, b route) int { return strings.Compare(a.Name, b.Name) })
+	return set, nil
+}
+
+// Destination is the destination of the route of that name.
+func Destination(name string) core.Destination {
+	return core.Destination{Tenant: core.DefaultTenant, Kind: core.DestinationRoute, Name: name}
+}
+
+// Hash identifies the set.
+func (s *Set) Hash() string { return s.hash }
+
+// Destinations lists all destinations of the set.
+func (s *Set) Destinations() []core.Destination {
+	out := make([]core.Destination, len(s.routes))
+	for i := range s.routes {
+		out[i] = s.routes[i].destination
+	}
+	return out
+}
+
+// Match returns the deliveries that an event gives rise to; or, past FanOutAbove of them, that it is to
+// be fanned out.
+func (s *Set) Match(event *core.Event) (deliveries []store.NewDelivery, fanOut bool) {
+	matched := 0
+	for i := range s.routes {
+		if s.routes[i].takes(event) {
+			matched++
+		}
+	}
+	switch {
+	case matched == 0:
+		return nil, false
+	case matched > FanOutAbove:
+		return nil, true
+	}
+	deliveries = make([]store.NewDelivery, 0, matched)
+	for i := range s.routes {
+		if r := &s.routes[i]; r.takes(event) {
+			deliveries = append(deliveries, delivery(r, event))
+		}
+	}
+	return deliveries, false
+}
+
+// MatchAfter returns up to limit deliveries to destinations whose names come after the cursor, and
+// whether these are the last.
+func (s *Set) MatchAfter(event *core.Event, cursor string, limit int) (deliveries []store.NewDelivery, done bool) {
+	for i := range s.routes {
+		r := &s.routes[i]
+		if r.Name <= cursor || !r.takes(event) {
+			continue
+		}
+		if len(deliveries) == limit {
+			return deliveries, false
+		}
+		deliveries = append(deliveries, delivery(r, event))
+	}
+	return deliveries, true
+}
+
+// Delivery returns the delivery of an event to one destination by today's configuration, for a replay.
+func (s *Set) Delivery(event *core.Event, to core.Destination) (store.NewDelivery, error) {
+	i, ok := slices.BinarySearchFunc(s.routes, to.Name, func(r route, name string) int { return strings.Compare(r.Name, name) })
+	if !ok || to.Kind != core.DestinationRoute {
+		return store.NewDelivery{}, core.Errorf(core.CodeConflict,
+			"%s is not in the configuration any more: add the route again, or cancel the delivery", to)
+	}
+	d := delivery(&s.routes[i], event)
+	d.Delay = 0
+	return d, nil
+}
+
+func (r *route) takes(event *core.Event) bool {
+	if event.Test && !r.Test {
+		return false
+	}
+	for _, selector := range r.selectors {
+		if selector.Match(event.Source, event.Type) {
+			return true
+		}
+	}
+	return false
+}
+
+// keyOfErrors orders deliveries whose key can't be told, among themselves: the event is stored and its
+// delivery runs all the same, so that nothing is lost.
+const keyOfErrors = "\x00no order key"
+
+func delivery(r *route, ev *core.Event) store.NewDelivery {
+	d := store.NewDelivery{Destination: r.destination, Priority: r.Priority, Delay: r.Delay, Ordered: r.FIFO || r.orderBy != nil}
+	if r.orderBy == nil && r.priority == nil {
+		return d
+	}
+	// The event is on its way in and must not wait for long: an expression has its own bound too.
+	ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
+	defer cancel()
+	event, err := expr.EventVars(ev, nil)
+	vars := expr.Vars{"event": event}
+	if r.orderBy != nil {
+		d.OrderKey = keyOfErrors
+		if err == nil {
+			if key, err := r.orderBy.Eval(ctx, vars); err == nil && key != nil {
+				d.OrderKey = fmt.Sprint(key)
+			}
+		}
+	}
+	if r.priority != nil && err == nil {
+		if value, err := r.priority.Eval(ctx, vars); err == nil {
+			if p, err := core.ParsePriority(fmt.Sprint(value)); err == nil {
+				d.Priority = p
+			}
+		}
+	}
+	return d
+}
