@@ -142,7 +142,7 @@ type Lanes interface {
 	// Beat keeps this node's lease. ErrUnavailable means that the node must start no attempt.
 	Beat(ctx context.Context, node string, lease time.Duration) error
 	// TakeOver gives back the running deliveries of nodes whose lease has lapsed, and of earlier lives
-	// of this data folder: they are pending and due at once, with one interruption more. A delivery
+	// of this data folder (all that isn't in Held): they are pending and due at once, with one interruption more. A delivery
 	// interrupted MaxInterruptions times is dead as interrupted; those are returned.
 	TakeOver(ctx context.Context, p TakeOverParams) (TakenOver, error)
 	// Work lists lanes that have a delivery that could be claimed at once or later, after the given
@@ -184,6 +184,10 @@ type Holder struct {
 type TakeOverParams struct {
 	Node             string
 	MaxInterruptions int
+	// Held are the deliveries that Node works on. Whatever else runs under its own name is left from an
+	// earlier life, or from a claim whose commit got no answer, and is given back as well. The caller
+	// makes no claim meanwhile.
+	Held []core.DeliveryID
 }
 
 // TakenOver says what a take-over did.
@@ -197,6 +201,8 @@ type LaneWork struct {
 	Lane        LaneID
 	Destination core.Destination
 	NextDue     time.Time
+	// Breaker is what SetBreaker kept last.
+	Breaker core.BreakerState
 }
 
 // ClaimParams ask for deliveries.
