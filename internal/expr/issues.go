@@ -1,0 +1,53 @@
+package expr
+
+import (
+	"strconv"
+	"strings"
+
+	"cel.dev/cel-go/cel"
+)
+
+// issueFault turns the library's list of issues into one fault with its place: the first is the one
+// that the others follow from.
+func issueFault(src string, issues *cel.Issues) error {
+	fault := &CompileError{Source: src, Message: firstLine(issues.Err().Error())}
+	if list := issues.Errors(); len(list) > 0 {
+		fault.Message = readable(list[0].Message)
+		if list[0].Location != nil {
+			fault.Offset = byteOffset(src, list[0].Location.Line(), list[0].Location.Column())
+		}
+	}
+	return fault
+}
+
+func readable(message string) string {
+	message = firstLine(message)
+	if name, ok := strings.CutPrefix(message, "undeclared reference to '"); ok {
+		name, _, _ = strings.Cut(name, "'")
+		return "nothing is named " + strconv.Quote(name) + " here"
+	}
+	if rest, ok := strings.CutPrefix(message, "Syntax error: "); ok {
+		rest, _, _ = strings.Cut(rest, " expecting {")
+		return "the expression isn't well formed: " + rest
+	}
+	return message
+}
+
+// byteOffset turns the library's line (from 1) and column (from 0, in characters) into an offset.
+func byteOffset(src string, line, column int) int {
+	offset := 0
+	for ; line > 1; line-- {
+		next := strings.IndexByte(src[offset:], '\n')
+		if next < 0 {
+			return len(src)
+		}
+		offset += next + 1
+	}
+	for i := range src[offset:] {
+		if column == 0 {
+			return offset + i
+		}
+		column--
+	}
+	return len(src)
+}
