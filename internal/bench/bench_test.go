@@ -1,0 +1,219 @@
+package bench
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"flag"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+// TestMain lets this test's own executable stand in for relais as the server under test: what is tested
+// here is the measuring, and how a run goes on when a server misbehaves.
+func TestMain(m *testing.M) {
+	if len(os.Args) > 1 && slices.Contains([]string{"serve", CommandNoStore, CommandPrefill, "events"}, os.Args[1]) {
+		if err := standIn(os.Args[1], os.Args[2:]); err != nil {
+			_, _ = io.WriteString(os.Stderr, err.Error()+"\n")
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
+	os.Exit(m.Run())
+}
+
+// standIn is the least that a run needs of relais: it checks signatures, answers, and posts each
+// document's number to every URL in its configuration.
+func standIn(command string, args []string) error {
+	flags := flag.NewFlagSet(command, flag.ContinueOnError)
+	config, data := flags.String("config", "", ""), flags.String("data", "", "")
+	listen, admin := flags.String("listen", "", ""), flags.String("admin-listen", "", "")
+	flags.String("events", "", "")
+	flags.String("old", "", "")
+	flags.String("type", "", "")
+	flags.Bool("json", false, "")
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	switch command {
+	case CommandPrefill:
+		return os.MkdirAll(*data, 0o700)
+	case "events":
+		return nil
+	}
+	text, err := os.ReadFile(*config)
+	if err != nil {
+		return err
+	}
+	targets := regexp.MustCompile(`http://[^"]+`).FindAllString(string(text), -1)
+	work := make(chan int64, 10_000)
+	for range 8 {
+		go func() {
+			for id := range work {
+				for _, target := range targets {
+					body, _ := json.Marshal(map[string]int64{"id": id})
+					if answer, err := http.Post(target, "application/json", bytes.NewReader(body)); err == nil {
+						_ = answer.Body.Close()
+					}
+				}
+			}
+		}()
+	}
+	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		check := newRequest("", "", sourceKey)
+		check.hash.Write(check.key)
+		check.hash.Write(body)
+		if r.Header.Get("X-Webhook-Signature") != hexOf(check.hash.Sum(nil)) {
+			w.WriteHeader(http.StatusUnauthorized)
+			return
+		}
+		text, _ := url.QueryUnescape(string(body))
+		if at := strings.LastIndex(text, "relatedid"); len(targets) > 0 && at >= 0 {
+			if id, ok := findID([]byte(text[at:])); ok {
+				work <- id
+			}
+		}
+		_, _ = io.WriteString(w, "received")
+	})
+	if *data != "" {
+		socket := filepath.Join(*data, "relais.sock")
+		_ = os.Remove(socket)
+		local, err := net.Listen("unix", socket)
+		if err != nil {
+			return err
+		}
+		go func() {
+			_ = http.Serve(local, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+				if strings.Contains(*admin, ":") {
+					_, _ = io.WriteString(w, "ready")
+				}
+			}))
+		}()
+	}
+	return http.ListenAndServe(*listen, handler)
+}
+
+func hexOf(sum []byte) string {
+	const alphabet = "0123456789abcdef"
+	var b strings.Builder
+	for _, c := range sum {
+		b.WriteByte(alphabet[c>>4])
+		b.WriteByte(alphabet[c&15])
+	}
+	return b.String()
+}
+
+func quickOptions(t *testing.T) Options {
+	t.Helper()
+	return Options{
+		// The test's folder may be in memory, which a run refuses; this package's isn't.
+		Dir: ".", Results: t.TempDir(), Turn: 300 * time.Millisecond, Rounds: 1, Events: 10,
+		Progress: t.Output(),
+	}
+}
+
+func TestARunMeasuresEveryRowAndJudgesEveryTarget(t *testing.T) {
+	opts := quickOptions(t)
+	var table bytes.Buffer
+	opts.Table = &table
+	report, err := Run(t.Context(), opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []string{
+		"server CPU per ack, ingest : no-store",
+		"throughput at 64 connections, ingest : no-store",
+		"ack p99 at 1,000/s above no-store's, in fsync p99",
+		"resident memory at 1,000/s",
+		"ack p99 at 100/s",
+		"end to end p50 at 500/s",
+		"ack p99 in a flood of bad signatures : without",
+		"growth of the data folder by the flood",
+		"start to ready with 10 stored",
+		"the same after SIGKILL",
+		"resident memory with 10 waiting",
+		"CPU per event with 10 stored : with none",
+		"ack p99 with a full scan and retention : without",
+	}
+	var got []string
+	for _, target := range report.Targets {
+		got = append(got, target.Name)
+		if !strings.Contains(table.String(), target.Name) {
+			t.Errorf("the table lacks %q", target.Name)
+		}
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("targets are\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+	files, err := os.ReadDir(opts.Results)
+	if err != nil || len(files) != 1 {
+		t.Fatalf("results: %v, %v", files, err)
+	}
+	text, err := os.ReadFile(filepath.Join(opts.Results, files[0].Name()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var written Report
+	if err := json.Unmarshal(text, &written); err != nil {
+		t.Fatal(err)
+	}
+	if len(written.Rows) != len(report.Rows) || written.Machine.Cores == 0 || written.Revision == "" {
+		t.Errorf("written: %d rows of %d, %+v, revision %q", len(written.Rows), len(report.Rows), written.Machine, written.Revision)
+	}
+	if left, _ := filepath.Glob("relais-bench-*"); len(left) > 0 {
+		t.Errorf("left behind: %v", left)
+	}
+}
+
+func TestARunOfOneRowRunsNoOther(t *testing.T) {
+	opts := quickOptions(t)
+	opts.Only = []string{"quiet"}
+	report, err := Run(t.Context(), opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(report.Rows) != 1 || len(report.Targets) != 1 {
+		t.Errorf("rows %v, targets %v", report.Rows, report.Targets)
+	}
+}
+
+func TestAnUnknownRowIsRefusedWithTheOnesThatExist(t *testing.T) {
+	_, err := Run(t.Context(), Options{Only: []string{"speed"}})
+	if err == nil || !strings.Contains(err.Error(), "end-to-end") {
+		t.Errorf("error %v", err)
+	}
+}
+
+func TestAServerThatDoesNotStartIsShownWithWhatItSaid(t *testing.T) {
+	opts := quickOptions(t)
+	opts.Only = []string{"quiet"}
+	opts.Binary = "/bin/sh"
+	_, err := Run(t.Context(), opts)
+	if err == nil || !strings.Contains(err.Error(), "ended before it was ready") || !strings.Contains(err.Error(), "serve") {
+		t.Errorf("error %v", err)
+	}
+}
+
+func TestACancelledRunLeavesNothing(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	opts := quickOptions(t)
+	opts.Turn = time.Hour
+	opts.Only = []string{"latency"}
+	time.AfterFunc(300*time.Millisecond, cancel)
+	if _, err := Run(ctx, opts); err == nil {
+		t.Error("a cancelled run returns as if it had ended")
+	}
+	if left, _ := filepath.Glob("relais-bench-*"); len(left) > 0 {
+		t.Errorf("left behind: %v", left)
+	}
+}

@@ -1,0 +1,226 @@
+package bench
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// Names of the hidden commands that a run starts besides serve. The one takes --config and --listen and
+// answers as relais does without storing (ServeNoStore); the other takes --data, --events and --old and
+// fills an empty data folder (Prefill).
+const (
+	CommandNoStore = "bench-nostore"
+	CommandPrefill = "bench-prefill"
+)
+
+// child is a server under test.
+type child struct {
+	cmd     *exec.Cmd
+	log     string
+	dir     string // its data folder; "" for the no-store handler
+	address string
+	ended   chan struct{} // closed after it ended
+}
+
+// launch starts the binary. Its output goes to a file beside the data, which is shown when it fails.
+func (r *run) launch(ctx context.Context, name string, args ...string) (*child, error) {
+	file, err := os.Create(filepath.Join(r.dir, name+".log"))
+	if err != nil {
+		return nil, fmt.Errorf("make a log: %w", err)
+	}
+	defer file.Close()                                      //nolint:errcheck // the child holds its own
+	cmd := exec.CommandContext(ctx, r.opts.Binary, args...) //nolint:gosec // the binary that is measured
+	cmd.Stdout, cmd.Stderr = file, file
+	cmd.Dir = r.dir // no .env of whoever runs this is read
+	cmd.Env = plainEnvironment()
+	endWithUs(cmd)
+	if err := cmd.Start(); err != nil {
+		return nil, fmt.Errorf("start %s: %w", r.opts.Binary, err)
+	}
+	c := &child{cmd: cmd, log: file.Name(), ended: make(chan struct{})}
+	go func() {
+		_ = cmd.Wait() // however it ended, whoever needs it alive finds out
+		close(c.ended)
+	}()
+	return c, nil
+}
+
+// plainEnvironment keeps variables that configure relais out of what is measured.
+func plainEnvironment() []string {
+	var kept []string
+	for _, name := range []string{"PATH", "HOME", "TMPDIR", "SYSTEMROOT"} {
+		if value, ok := os.LookupEnv(name); ok {
+			kept = append(kept, name+"="+value)
+		}
+	}
+	return append(kept, "LANG=C")
+}
+
+// serve starts relais on a data folder and returns it when it is ready, with how long that took.
+func (r *run) serve(ctx context.Context, dir string, s settings) (*child, time.Duration, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, 0, fmt.Errorf("make a data folder: %w", err)
+	}
+	config := filepath.Join(r.dir, filepath.Base(dir)+".yaml")
+	if err := os.WriteFile(config, []byte(s.text()), 0o600); err != nil {
+		return nil, 0, fmt.Errorf("write a configuration: %w", err)
+	}
+	address, admin, err := freeAddresses()
+	if err != nil {
+		return nil, 0, err
+	}
+	begin := time.Now()
+	c, err := r.launch(ctx, filepath.Base(dir), "serve", "--config", config, "--data", dir,
+		"--listen", address, "--admin-listen", admin)
+	if err != nil {
+		return nil, 0, err
+	}
+	c.address, c.dir = address, dir
+	socket := filepath.Join(dir, "relais.sock")
+	if err := c.awaitReady(ctx, func() bool { return answers("unix", socket, "/ready") }); err != nil {
+		c.kill()
+		return nil, 0, err
+	}
+	return c, time.Since(begin), nil
+}
+
+// serveNoStore starts the handler that verifies and answers as relais does and stores nothing.
+func (r *run) serveNoStore(ctx context.Context) (*child, error) {
+	config := filepath.Join(r.dir, "nostore.yaml")
+	if err := os.WriteFile(config, []byte(settings{}.text()), 0o600); err != nil {
+		return nil, fmt.Errorf("write a configuration: %w", err)
+	}
+	address, _, err := freeAddresses()
+	if err != nil {
+		return nil, err
+	}
+	c, err := r.launch(ctx, "nostore", CommandNoStore, "--config", config, "--listen", address)
+	if err != nil {
+		return nil, err
+	}
+	c.address = address
+	err = c.awaitReady(ctx, func() bool {
+		probe := conn{address: address, until: time.Now().Add(5 * time.Second)}
+		defer probe.close()
+		request := newRequest(address, sourcePath, sourceKey)
+		status, err := probe.exchange(ctx, request.prepare(r.ids.take(1), time.Now()))
+		return err == nil && status == 200
+	})
+	if err != nil {
+		c.kill()
+		return nil, err
+	}
+	return c, nil
+}
+
+// readyWithin is how long a server may take before the run is given up.
+const readyWithin = 60 * time.Second
+
+// awaitReady asks every millisecond.
+func (c *child) awaitReady(ctx context.Context, ready func() bool) error {
+	ticker := time.NewTicker(time.Millisecond)
+	defer ticker.Stop()
+	late := time.After(readyWithin)
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-c.ended:
+			return c.failure("ended before it was ready")
+		case <-late:
+			return c.failure("is not ready after " + readyWithin.String())
+		case <-ticker.C:
+			if ready() {
+				return nil
+			}
+		}
+	}
+}
+
+// answers tells whether a GET is answered 200.
+func answers(network, address, path string) bool {
+	dialed, err := net.DialTimeout(network, address, time.Second)
+	if err != nil {
+		return false
+	}
+	defer dialed.Close() //nolint:errcheck // read to the end
+	if err := dialed.SetDeadline(time.Now().Add(time.Second)); err != nil {
+		return false
+	}
+	if _, err := io.WriteString(dialed, "GET "+path+" HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"); err != nil {
+		return false
+	}
+	status := make([]byte, len("HTTP/1.1 200"))
+	_, err = io.ReadFull(dialed, status)
+	return err == nil && bytes.HasSuffix(status, []byte(" 200"))
+}
+
+// freeAddresses returns two local addresses that nobody listened on a moment ago.
+func freeAddresses() (one, other string, err error) {
+	var addresses [2]string
+	for i := range addresses {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			return "", "", fmt.Errorf("find a free port: %w", err)
+		}
+		defer l.Close() //nolint:errcheck // held until both are known
+		addresses[i] = l.Addr().String()
+	}
+	return addresses[0], addresses[1], nil
+}
+
+func (c *child) pid() int { return c.cmd.Process.Pid }
+
+// kill ends it as a power cut would, and returns when it is gone.
+func (c *child) kill() {
+	_ = c.cmd.Process.Kill() // it may have ended by itself
+	<-c.ended
+}
+
+// stop asks it to end, and insists after a while.
+func (c *child) stop() error {
+	if err := c.cmd.Process.Signal(syscall.SIGTERM); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		c.kill()
+		return fmt.Errorf("stop the server under test: %w", err)
+	}
+	select {
+	case <-c.ended:
+		return nil
+	case <-time.After(30 * time.Second):
+		c.kill()
+		return c.failure("did not stop within 30 s of SIGTERM")
+	}
+}
+
+// alive is an error when the server ended while it was measured.
+func (c *child) alive() error {
+	select {
+	case <-c.ended:
+		return c.failure("ended while it was measured")
+	default:
+		return nil
+	}
+}
+
+// failure says what happened, with the end of what the server said.
+func (c *child) failure(what string) error {
+	text, err := os.ReadFile(c.log)
+	if err != nil {
+		text = []byte(err.Error())
+	}
+	if len(text) > 2000 {
+		text = text[len(text)-2000:]
+	}
+	return fmt.Errorf("the server under test (%s) %s; it said:\n%s",
+		strings.Join(c.cmd.Args, " "), what, bytes.TrimSpace(text))
+}

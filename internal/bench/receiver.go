@@ -1,0 +1,134 @@
+package bench
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/HdrHistogram/hdrhistogram-go"
+)
+
+// receiver is the system at the other end: it notes when each document arrived, counted from when its
+// webhook was due. It runs in the generator's process, so that both times are of one clock.
+type receiver struct {
+	server  http.Server
+	address string
+
+	mu       sync.Mutex
+	start    time.Time
+	interval time.Duration
+	first    int64
+	arrived  []bool
+	missing  int
+	latency  *hdrhistogram.Histogram
+	complete chan struct{}
+}
+
+func newReceiver(ctx context.Context) (*receiver, error) {
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, fmt.Errorf("listen for deliveries: %w", err)
+	}
+	r := &receiver{address: listener.Addr().String()}
+	mux := http.NewServeMux()
+	mux.HandleFunc("POST /arrived", r.take)
+	mux.HandleFunc("POST /hold", hold)
+	r.server = http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}
+	go func() { _ = r.server.Serve(listener) }() // ends with close
+	return r, nil
+}
+
+func (r *receiver) url(path string) string { return "http://" + r.address + path }
+
+func (r *receiver) close() { _ = r.server.Close() }
+
+// hold answers nobody: the request ends when the sender or the receiver does.
+func hold(_ http.ResponseWriter, request *http.Request) {
+	_, _ = io.Copy(io.Discard, request.Body)
+	<-request.Context().Done()
+}
+
+// expect begins a count of n documents. A load calls it through load.started.
+func (r *receiver) expect(start time.Time, interval time.Duration, first, n int64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.start, r.interval, r.first = start, interval, first
+	r.arrived, r.missing = make([]bool, n), int(n)
+	r.latency = hdrhistogram.New(1, longest.Microseconds(), 3)
+	r.complete = make(chan struct{})
+}
+
+func (r *receiver) take(w http.ResponseWriter, request *http.Request) {
+	now := time.Now()
+	body, err := io.ReadAll(io.LimitReader(request.Body, 4096))
+	if err == nil {
+		err = r.note(body, now)
+	}
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	w.WriteHeader(http.StatusNoContent)
+}
+
+var errNoDocument = errors.New("there is no document number in the body")
+
+// note counts an arrival. Documents of another count (of a warm-up) and second arrivals are no matter:
+// a delivery is made at least once.
+func (r *receiver) note(body []byte, now time.Time) error {
+	id, ok := findID(body)
+	if !ok {
+		return errNoDocument
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	i := id - r.first
+	if i < 0 || i >= int64(len(r.arrived)) || r.arrived[i] {
+		return nil
+	}
+	r.arrived[i] = true
+	_ = r.latency.RecordValue(min(now.Sub(r.start.Add(time.Duration(i)*r.interval)), longest).Microseconds())
+	if r.missing--; r.missing == 0 {
+		close(r.complete)
+	}
+	return nil
+}
+
+// findID returns the first run of ten digits.
+func findID(body []byte) (int64, bool) {
+	run := 0
+	for i, c := range body {
+		if c < '0' || c > '9' {
+			run = 0
+			continue
+		}
+		if run++; run == len(digits) {
+			id, err := strconv.ParseInt(string(body[i+1-run:i+1]), 10, 64)
+			return id, err == nil
+		}
+	}
+	return 0, false
+}
+
+// wait returns the latencies when all have arrived, or says how many have not.
+func (r *receiver) wait(ctx context.Context, patience time.Duration) (*hdrhistogram.Histogram, error) {
+	select {
+	case <-r.complete:
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	case <-time.After(patience):
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.missing > 0 {
+		return nil, fmt.Errorf("%d of %d events have not arrived %s after the last was sent",
+			r.missing, len(r.arrived), patience)
+	}
+	return r.latency.Clone(), nil
+}

@@ -1,0 +1,25 @@
+//go:build !linux
+
+package bench
+
+import (
+	"errors"
+	"os"
+	"os/exec"
+	"runtime"
+	"time"
+)
+
+var errNotMeasured = errors.New("the processor time and memory of a process are measured on Linux only")
+
+func syncData(file *os.File) error { return file.Sync() }
+
+func refuseMemoryDisk(string) error { return nil }
+
+func processorTime(int) (time.Duration, error) { return 0, errNotMeasured }
+
+func residentBytes(int) (int64, error) { return 0, errNotMeasured }
+
+func describeMachine() Machine { return Machine{System: runtime.GOOS} }
+
+func endWithUs(*exec.Cmd) {}
