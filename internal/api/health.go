@@ -1,0 +1,62 @@
+package api
+
+import (
+	"encoding/json"
+	"net/http"
+	"time"
+)
+
+// State is where the process stands.
+type State struct {
+	StartedAt time.Time
+	// Reasons say why it isn't ready; none means that it is.
+	Reasons []string
+}
+
+type health struct {
+	Status    string    `json:"status"`
+	Service   string    `json:"service"`
+	Version   string    `json:"version"`
+	Uptime    float64   `json:"uptime"` // seconds
+	Timestamp time.Time `json:"timestamp"`
+}
+
+// Health answers that the process lives: it is for whoever restarts what doesn't answer, so it says
+// nothing of the store, which a restart wouldn't mend.
+func Health(version string, state func() State, now func() time.Time) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		t := now()
+		writeJSON(w, http.StatusOK, health{
+			Status: "ok", Service: "relais", Version: version,
+			Uptime:    t.Sub(state().StartedAt).Truncate(time.Millisecond).Seconds(),
+			Timestamp: t.UTC().Truncate(time.Millisecond),
+		})
+	})
+}
+
+type readiness struct {
+	Status  string   `json:"status"`
+	Reasons []string `json:"reasons"`
+}
+
+// Ready answers whether requests should be sent here: 503 with the reasons while relais starts, stops,
+// or can't store.
+func Ready(state func() State) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		reasons := state().Reasons
+		if len(reasons) > 0 {
+			w.Header().Set("Retry-After", "1")
+			writeJSON(w, http.StatusServiceUnavailable, readiness{Status: "not ready", Reasons: reasons})
+			return
+		}
+		writeJSON(w, http.StatusOK, readiness{Status: "ready", Reasons: []string{}})
+	})
+}
+
+func writeJSON(w http.ResponseWriter, status int, v any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", "no-store")
+	w.WriteHeader(status)
+	// What can't be written to a caller who left needs no telling.
+	_ = json.NewEncoder(w).Encode(v)
+}

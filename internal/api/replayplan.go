@@ -1,0 +1,326 @@
+package api
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"relais/internal/core"
+	"relais/internal/store"
+)
+
+// replayPlan gathers the deliveries that a replay is to make, the oldest event first: an order that
+// destinations rely on is kept.
+type replayPlan struct {
+	server *server
+	routes Routes
+	in     *Replay
+	only   *core.Destination
+	made   []store.NewReplay
+	out    Replayed
+}
+
+func (p *replayPlan) choose(ctx context.Context) error {
+	in := p.in
+	filter := in.Source != "" || in.Type != "" || in.State != "" || in.Destination != "" || !in.Since.IsZero() || !in.Until.IsZero()
+	switch {
+	case len(in.Events) > 0 && len(in.Deliveries) > 0:
+		return at("body.deliveries", core.Errorf(core.CodeInvalid, "give events or deliveries, not both"))
+	case len(in.Deliveries) > 0 && filter:
+		return at("body.deliveries", core.Errorf(core.CodeInvalid, "named deliveries take no filter: each goes to its own destination"))
+	case len(in.Events) == 0 && len(in.Deliveries) == 0 && !filter:
+		return at("body", core.Errorf(core.CodeInvalid, "say what to replay: events, deliveries, or a filter (source, type, since, until, state, destination)"))
+	}
+	if err := p.checkDestination(); err != nil {
+		return err
+	}
+	switch {
+	case len(in.Events) > 0:
+		return p.namedEvents(ctx)
+	case len(in.Deliveries) > 0:
+		return p.namedDeliveries(ctx)
+	case in.State != "":
+		return p.filteredDeliveries(ctx)
+	default:
+		return p.filteredEvents(ctx)
+	}
+}
+
+// checkDestination refuses a destination that doesn't exist, and a step that the destination named, or
+// every destination, doesn't have.
+func (p *replayPlan) checkDestination() error {
+	among := p.routes.Destinations()
+	if p.in.Destination != "" {
+		to, err := destination("body.destination", p.in.Destination)
+		if err != nil {
+			return err
+		}
+		if !isDestination(p.routes, to) {
+			return at("body.destination", noSuch("destination", to.String(), names(among)))
+		}
+		p.only, among = &to, []core.Destination{to}
+	}
+	if p.in.FromStep == "" {
+		return nil
+	}
+	var steps []string
+	for _, to := range among {
+		steps = append(steps, p.routes.Steps(to)...)
+	}
+	if !slices.Contains(steps, p.in.FromStep) {
+		return at("body.from_step", noSuch("step", p.in.FromStep, steps))
+	}
+	return nil
+}
+
+func names(among []core.Destination) []string {
+	out := make([]string, len(among))
+	for i, d := range among {
+		out[i] = d.String()
+	}
+	return out
+}
+
+// noSuch says that a name isn't one of those that there are, and which was probably meant.
+func noSuch(what, name string, among []string) error {
+	if near := core.Nearest(name, among); near != "" {
+		return core.Errorf(core.CodeInvalid, "there is no %s %q; did you mean %q?", what, name, near)
+	}
+	if len(among) == 0 {
+		return core.Errorf(core.CodeInvalid, "there is no %s %q, nor any other", what, name)
+	}
+	shown := among[:min(len(among), 20)]
+	return core.Errorf(core.CodeInvalid, "there is no %s %q; there are: %s", what, name, strings.Join(shown, ", "))
+}
+
+func (p *replayPlan) namedEvents(ctx context.Context) error {
+	if p.in.State != "" || p.in.Source != "" || p.in.Type != "" || !p.in.Since.IsZero() || !p.in.Until.IsZero() {
+		return at("body.events", core.Errorf(core.CodeInvalid, "named events take no filter but a destination"))
+	}
+	for i, text := range p.in.Events {
+		field := fmt.Sprintf("body.events[%d]", i)
+		id, err := core.ParseEventID(text)
+		if err != nil {
+			return at(field, err)
+		}
+		event, err := p.server.Store.Event(ctx, id)
+		if err != nil {
+			return at(field, err)
+		}
+		if err := p.addEvent(ctx, &event); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (p *replayPlan) namedDeliveries(ctx context.Context) error {
+	ids, err := deliveryIDs("body.deliveries", p.in.Deliveries)
+	if err != nil {
+		return err
+	}
+	for i, id := range ids {
+		d, err := p.server.Store.Delivery(ctx, id)
+		if err != nil {
+			return at(fmt.Sprintf("body.deliveries[%d]", i), err)
+		}
+		if err := p.addDelivery(ctx, &d); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// filteredDeliveries takes the deliveries in the state that are the newest of their event and
+// destination: what was replayed since is settled by that replay, so that "replay what is dead" said
+// twice does nothing twice.
+func (p *replayPlan) filteredDeliveries(ctx context.Context) error {
+	types, err := pattern("body.type", p.in.Type)
+	if err != nil {
+		return err
+	}
+	f := store.DeliveryFilter{State: core.State(p.in.State), Source: p.in.Source, Since: p.in.Since, Until: p.in.Until, Limit: scanPage}
+	if p.only != nil {
+		f.Destination = p.only.String()
+	}
+	var chosen []core.Delivery
+	for {
+		page, err := p.server.Store.Deliveries(ctx, f)
+		if err != nil {
+			return err
+		}
+		for i := range page {
+			take, err := p.takes(ctx, &page[i], types)
+			if err != nil {
+				return err
+			}
+			if !take {
+				continue
+			}
+			if len(chosen) == p.in.Limit {
+				p.out.Truncated = true
+				break
+			}
+			chosen = append(chosen, page[i])
+		}
+		if len(page) < scanPage || p.out.Truncated {
+			break
+		}
+		f.Before = int64(page[len(page)-1].ID)
+	}
+	slices.Reverse(chosen)
+	for i := range chosen {
+		if err := p.addDelivery(ctx, &chosen[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (p *replayPlan) takes(ctx context.Context, d *core.Delivery, types core.Pattern) (bool, error) {
+	newest, err := p.newest(ctx, d.Event, d.Destination)
+	if err != nil || newest != d.ID {
+		return false, err
+	}
+	if p.in.Type == "" {
+		return true, nil
+	}
+	event, err := p.server.Store.Event(ctx, d.Event)
+	return err == nil && types.Match(event.Type), err
+}
+
+// newest is the newest delivery of an event to a destination; 0 where there is none.
+func (p *replayPlan) newest(ctx context.Context, event core.EventID, to core.Destination) (core.DeliveryID, error) {
+	rows, err := p.server.Store.Deliveries(ctx, store.DeliveryFilter{Event: event, Destination: to.String(), Limit: 1})
+	if err != nil || len(rows) == 0 {
+		return 0, err
+	}
+	return rows[0].ID, nil
+}
+
+func (p *replayPlan) filteredEvents(ctx context.Context) error {
+	types, err := pattern("body.type", p.in.Type)
+	if err != nil {
+		return err
+	}
+	f := store.EventFilter{Source: p.in.Source, Type: types, Since: p.in.Since, Until: p.in.Until, Limit: scanPage}
+	var chosen []core.EventID
+	for !p.out.Truncated {
+		page, err := p.server.Store.Events(ctx, f)
+		if err != nil {
+			return err
+		}
+		for i := range page {
+			if len(chosen) == p.in.Limit {
+				p.out.Truncated = true
+				break
+			}
+			chosen = append(chosen, page[i].ID)
+		}
+		if len(page) < scanPage {
+			break
+		}
+		f.Before = page[len(page)-1].Seq
+	}
+	slices.Reverse(chosen)
+	for _, id := range chosen {
+		event, err := p.server.Store.Event(ctx, id)
+		if err != nil {
+			return err
+		}
+		if err := p.addEvent(ctx, &event); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// addEvent adds the deliveries of an event to what it matches today, or to the one destination.
+func (p *replayPlan) addEvent(ctx context.Context, event *core.Event) error {
+	var deliveries []store.NewDelivery
+	for cursor, done := "", false; !done; {
+		var more []store.NewDelivery
+		more, done = p.routes.MatchAfter(event, cursor, 100)
+		deliveries = append(deliveries, more...)
+		if len(more) > 0 {
+			cursor = more[len(more)-1].Destination.Name
+		}
+	}
+	if p.only != nil {
+		// A person who names the destination means it, also for an event that it doesn't match.
+		d, err := p.routes.Delivery(event, *p.only)
+		if err != nil {
+			return err
+		}
+		deliveries = []store.NewDelivery{d}
+	}
+	if len(deliveries) == 0 {
+		p.skip(event.ID, "", "no route takes it by today's configuration")
+		return nil
+	}
+	for i := range deliveries {
+		of, err := p.newest(ctx, event.ID, deliveries[i].Destination)
+		if err != nil {
+			return err
+		}
+		if err := p.add(ctx, event, &deliveries[i], of); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (p *replayPlan) addDelivery(ctx context.Context, d *core.Delivery) error {
+	event, err := p.server.Store.Event(ctx, d.Event)
+	if err != nil {
+		return err
+	}
+	again, err := p.routes.Delivery(&event, d.Destination)
+	if core.CodeOf(err) == core.CodeConflict {
+		p.skip(d.Event, d.Destination.String(), "its destination is not in the configuration any more")
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return p.add(ctx, &event, &again, d.ID)
+}
+
+// add plans one delivery, unless the one that it would do again is still to run by itself.
+func (p *replayPlan) add(ctx context.Context, event *core.Event, d *store.NewDelivery, of core.DeliveryID) error {
+	if of != 0 {
+		before, err := p.server.Store.Delivery(ctx, of)
+		if err != nil {
+			return err
+		}
+		if before.State == core.StatePending || before.State == core.StateRunning {
+			p.skip(event.ID, d.Destination.String(), "its delivery is still "+string(before.State)+" and will end by itself")
+			return nil
+		}
+	}
+	if p.in.FromStep != "" && !slices.Contains(p.routes.Steps(d.Destination), p.in.FromStep) {
+		p.skip(event.ID, d.Destination.String(), "its route has no step "+p.in.FromStep)
+		return nil
+	}
+	p.made = append(p.made, store.NewReplay{
+		Event: event.ID, Destination: d.Destination, Priority: d.Priority, FromStep: p.in.FromStep, Of: of,
+		Ordered: d.Ordered, OrderKey: d.OrderKey, RouteSet: p.routes.Hash(),
+	})
+	if len(p.out.Deliveries) < shownIDs {
+		one := ReplayedOne{Event: event.ID.String(), Source: event.Source, Type: event.Type, Destination: d.Destination.String()}
+		if of != 0 {
+			one.Of = of.String()
+		}
+		p.out.Deliveries = append(p.out.Deliveries, one)
+	}
+	return nil
+}
+
+func (p *replayPlan) skip(event core.EventID, destination, reason string) {
+	p.out.Skipped++
+	p.out.SkippedBy[reason]++
+	if len(p.out.SkippedItems) < shownIDs {
+		p.out.SkippedItems = append(p.out.SkippedItems, NotReplayed{Event: event.String(), Destination: destination, Reason: reason})
+	}
+}
