@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"relais/internal/core"
+	"relais/internal/expr"
 	"relais/internal/store"
 )
 
@@ -38,6 +39,9 @@ type Kind struct {
 	Doc        string // one sentence, shown by check, editors and the reference
 	Params     []Param
 	Run        func(ctx context.Context, call *Call) (Result, error)
+	// Hosts names the hosts that stand literally in the parameters, as egress.Options.Trusted takes
+	// them; nil for none. They are read from the file's text: never from an evaluated value.
+	Hosts func(with map[string]any) []string
 }
 
 // ParamType is what a parameter must be.
@@ -65,6 +69,9 @@ type Param struct {
 	Doc      string
 	// Check refuses what can be known to be wrong from the text in the file; it may be nil.
 	Check func(value any) error
+	// Encode joins the file's words with the values inserted between them, encoded as the place asks
+	// (steps' texts only); nil joins them as they are.
+	Encode func(pieces []expr.Piece) (string, error)
 }
 
 // Result is what a step made: a JSON object, visible to later steps as steps.<id>.
@@ -72,7 +79,8 @@ type Result map[string]any
 
 // Call is one run of a step.
 type Call struct {
-	// With holds the evaluated parameters: string, int64, bool, []any, map[string]any, by the Param's type.
+	// With holds the evaluated parameters: string, int64, bool, time.Duration, []any, map[string]any, by
+	// the Param's type. A parameter that wasn't given and has no default is not there.
 	With       map[string]any
 	Connection any
 	// ConnectionName is the name in the configuration: a part of effects' keys.
@@ -108,6 +116,8 @@ type ConnectionKind struct {
 	Open   func(settings map[string]any) (any, error)
 	// Env names the environment variables that settings default to: {"client_id": "SELLSY_CLIENT_ID"}.
 	Env map[string]string
+	// Hosts names the hosts that the settings point at, as egress.Options.Trusted takes them.
+	Hosts func(settings map[string]any) []string
 }
 
 // Disposition says what a failure means for the delivery.

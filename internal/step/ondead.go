@@ -1,0 +1,65 @@
+package step
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"relais/internal/core"
+	"relais/internal/store"
+)
+
+// onDeadTries are the pauses before each try to tell somebody.
+var onDeadTries = []time.Duration{0, time.Second, 5 * time.Second}
+
+// RunOnDead runs the route's on_dead step for a delivery that is dead, or is about to be written so, and
+// sees failure.reason, failure.message and failure.attempts. It is at least once: a caller that runs it
+// before the outcome is written tells twice after a crash, and never not at all. The error says that
+// nobody could be told, after a few tries; the delivery is dead all the same.
+func (p *Program) RunOnDead(ctx context.Context, claimed *store.Claimed, outcome store.Outcome) error {
+	if p.onDead == nil {
+		return nil
+	}
+	r := p.newRun(claimed)
+	attempts := claimed.Delivery.Attempts
+	if outcome.Attempt.Claim != 0 {
+		attempts++ // the one that ended so; a delivery that was interrupted to death had none
+	}
+	r.failure = failureVars(&outcome, attempts)
+	for _, results := range [][]store.StepResult{claimed.Steps, outcome.Steps} {
+		for _, stored := range results {
+			if plain, err := decodeResult(stored.Result); err == nil {
+				r.results[stored.Step] = plain
+			}
+		}
+	}
+	var last error
+	for _, pause := range onDeadTries {
+		if err := sleep(ctx, pause); err != nil {
+			return errors.Join(err, last)
+		}
+		effects := newEffects(p.o.Store, r.holder, claimed.Delivery.Destination.Tenant, p.onDead.connectionName)
+		_, err := r.attempt(ctx, p.onDead, effects)
+		if err == nil {
+			return nil
+		}
+		last = fmt.Errorf("on_dead of route %s for %s: %w", p.name, claimed.Delivery.ID, err)
+		var failure *Failure
+		if errors.As(err, &failure) && (failure.Disposition == Final || failure.Reason == core.ReasonExpression) {
+			return last
+		}
+	}
+	return last
+}
+
+func sleep(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
