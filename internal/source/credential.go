@@ -1,0 +1,128 @@
+package source
+
+import (
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/base64"
+	"encoding/hex"
+	"net/url"
+	"strings"
+
+	"relais/internal/core"
+)
+
+// credential verifies a secret that is sent as it is: a token, or Basic. Secrets are compared as
+// digests under a key, so that neither their bytes nor their length shows in the time taken.
+type credential struct {
+	place  place
+	prefix string
+	basic  bool
+	key    []byte
+	sums   [][sha256.Size]byte
+}
+
+func newCredential(v *Verify, secrets []string, at place) (*credential, error) {
+	c := &credential{place: at, prefix: v.Prefix, basic: v.Scheme == "basic"}
+	// The key is the first secret's own: whoever reads a stored digest can't try guesses against it
+	// without knowing what he looks for.
+	seed := sha256.Sum256([]byte("relais credential\x00" + secrets[0]))
+	c.key = seed[:]
+	for _, secret := range secrets {
+		if c.basic && !strings.Contains(secret, ":") {
+			return nil, invalid("secret", "the secret of a basic source is user:password")
+		}
+		c.sums = append(c.sums, c.sum(secret))
+	}
+	return c, nil
+}
+
+func (c *credential) sum(text string) [sha256.Size]byte {
+	var buf [256]byte
+	return sha256.Sum256(append(append(buf[:0], c.key...), text...))
+}
+
+func (c *credential) verify(req *Request) *Rejected {
+	text, times := c.place.read(req)
+	if times == 0 {
+		return errNoCredentials
+	}
+	if times > 1 || len(text) > maxSignatureText {
+		return errCredentials
+	}
+	text, ok := c.secretOf(text)
+	if !ok {
+		return errCredentials
+	}
+	given := c.sum(text)
+	match := 0
+	for i := range c.sums {
+		match |= subtle.ConstantTimeCompare(given[:], c.sums[i][:])
+	}
+	if match == 0 {
+		return errCredentials
+	}
+	return nil
+}
+
+// secretOf takes the secret out of the place's text.
+func (c *credential) secretOf(text string) (string, bool) {
+	if c.basic {
+		scheme, encoded, _ := strings.Cut(text, " ")
+		decoded, err := base64.StdEncoding.DecodeString(strings.TrimSpace(encoded))
+		return string(decoded), err == nil && strings.EqualFold(scheme, "Basic")
+	}
+	return strings.CutPrefix(text, c.prefix)
+}
+
+// hashed is what is stored in the credential's stead: it tells whether two requests came with the same
+// one, and nothing else.
+func (c *credential) hashed(text string) string {
+	sum := c.sum(text)
+	return "sha256:" + hex.EncodeToString(sum[:8])
+}
+
+// neverStored are headers that carry someone's credentials, whether or not this source reads them.
+var neverStored = map[string]bool{"Authorization": true, "Proxy-Authorization": true, "Cookie": true}
+
+// StoredHeader returns the request's header as it may be stored: without credentials, and with a keyed
+// digest in place of the one that verification read.
+func (s *Source) StoredHeader(req *Request) []byte {
+	header := core.EncodeHeader(req.Header, s.keepHeader)
+	if s.credential == nil || s.credential.place.kind != placeHeader {
+		return header
+	}
+	for _, value := range req.Header[s.credential.place.name] {
+		header = append(header, s.credential.place.name+": "+s.credential.hashed(value)+"\r\n"...)
+	}
+	return header
+}
+
+// StoredQuery returns the request's raw query as it may be stored.
+func (s *Source) StoredQuery(req *Request) string {
+	if s.credential == nil || s.credential.place.kind != placeQuery {
+		return req.Query
+	}
+	kept := make([]string, 0, 8)
+	for pair := range strings.SplitSeq(req.Query, "&") {
+		key, value, _ := strings.Cut(pair, "=")
+		// What can't be decoded can't be told from the secret: it goes.
+		name, err := url.QueryUnescape(key)
+		switch {
+		case err != nil:
+			continue
+		case name == s.credential.place.name:
+			kept = append(kept, key+"="+url.QueryEscape(s.credential.hashed(value)))
+		default:
+			kept = append(kept, pair)
+		}
+	}
+	return strings.Join(kept, "&")
+}
+
+// text is what a sender writes at the place.
+func (c *credential) text(secret string) string {
+	if c.basic {
+		return "Basic " + base64.StdEncoding.EncodeToString([]byte(secret))
+	}
+	return c.prefix + secret
+}

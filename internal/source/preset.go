@@ -1,0 +1,253 @@
+package source
+
+import (
+	"embed"
+	"io/fs"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/goccy/go-yaml"
+
+	"relais/internal/core"
+)
+
+// Preset is what relais knows of a provider: the grammar of the files in presets, which is also that of
+// a source's own verify in relais.yaml.
+type Preset struct {
+	Name  string `yaml:"name"`
+	Title string `yaml:"title"`
+	Docs  string `yaml:"docs"` // the provider's page
+
+	// Path is the default path besides /in/{source}; AllowIPs the provider's addresses.
+	Path     string   `yaml:"path"`
+	AllowIPs []string `yaml:"allow_ips"`
+	// Methods are those that carry messages; POST when left out.
+	Methods   []string    `yaml:"methods"`
+	Handshake []Handshake `yaml:"handshake"`
+	Answer    Answer      `yaml:"answer"`
+
+	Verify Verify   `yaml:"verify"`
+	Data   DataRule `yaml:"data"`
+	Type   Rules    `yaml:"type"`
+	// NativeType is read like Type; left out, it is the type before its characters were normalized.
+	NativeType Rules    `yaml:"native_type"`
+	Dedup      Dedup    `yaml:"dedup"`
+	Redact     []string `yaml:"redact"`
+
+	Events []EventDoc `yaml:"events"`
+	Tests  []Vector   `yaml:"tests"`
+}
+
+// Handshake answers requests of a method that carries no message, such as a ping, without verification.
+type Handshake struct {
+	Method string `yaml:"method"`
+	Answer Answer `yaml:"answer"`
+}
+
+// Answer is what the provider wants to hear. The zero Answer is an empty 200.
+type Answer struct {
+	Status      int    `yaml:"status"`
+	Body        string `yaml:"body"`
+	ContentType string `yaml:"content_type"`
+}
+
+// Verify says how a request proves where it comes from.
+type Verify struct {
+	// Scheme is hmac-sha1, hmac-sha256, hmac-sha512; hash-sha1, hash-sha256, hash-sha512 for a plain
+	// digest with the key in what is hashed; token for a secret sent as it is; basic for user:password
+	// in Authorization; none.
+	Scheme string `yaml:"scheme"`
+
+	// Where the signature or the token stands: exactly one.
+	Header string `yaml:"header"`
+	Query  string `yaml:"query"`
+	Form   string `yaml:"form"`
+	JSON   string `yaml:"json"` // a path: signature.value
+
+	// Prefix stands before the signature or the token ("sha256=", "Bearer ").
+	Prefix string `yaml:"prefix"`
+	// Format is plain; pairs for "t=1,v1=aa,v1=bb"; list for "v1,aa v1,bb".
+	Format string `yaml:"format"`
+	// Separator stands between pairs; "," when left out.
+	Separator string `yaml:"separator"`
+	// Item names the signatures among pairs or in a list; "v1" when left out. Others are passed over.
+	Item     string `yaml:"item"`
+	Encoding string `yaml:"encoding"` // hex (default), base64, base64url
+
+	// Key says how the secret's text becomes the key: text (default), hex, base64. KeyPrefix is cut off
+	// first, where it is there ("whsec_").
+	Key       string `yaml:"key"`
+	KeyPrefix string `yaml:"key_prefix"`
+	// Signed is what is signed: text with {key}, {timestamp}, {id}, {method}, {url}, {body}. Left out,
+	// it is {body} for hmac and {key}{body} for hash.
+	Signed    string    `yaml:"signed"`
+	Timestamp Timestamp `yaml:"timestamp"`
+	ID        Where     `yaml:"id"`
+	// Tolerance bounds the age of a signed timestamp, both ways; 0 doesn't look at it.
+	Tolerance time.Duration `yaml:"tolerance"`
+}
+
+// Where is a place in a request.
+type Where struct {
+	Header string `yaml:"header"`
+	Query  string `yaml:"query"`
+}
+
+// Timestamp is where the signed time stands and how it is written.
+type Timestamp struct {
+	Header string `yaml:"header"`
+	Query  string `yaml:"query"`
+	Item   string `yaml:"item"`   // the name among pairs: t
+	Format string `yaml:"format"` // unix (default), unix-ms, rfc3339
+}
+
+// DataRule says how event.data is read, by the kind of the request's Content-Type: json, form,
+// form-json:FIELD or none each. One text alone is for all of them.
+type DataRule struct {
+	Form  string `yaml:"form"`
+	JSON  string `yaml:"json"`
+	Other string `yaml:"other"`
+}
+
+// UnmarshalYAML reads the one text or the three.
+func (d *DataRule) UnmarshalYAML(node []byte) error {
+	var one string
+	if yaml.Unmarshal(node, &one) == nil {
+		*d = DataRule{one, one, one}
+		return nil
+	}
+	type plain DataRule
+	return yaml.UnmarshalWithOptions(node, (*plain)(d), yaml.Strict())
+}
+
+// Rules are tried in order; the first that applies gives the value.
+type Rules []Rule
+
+// Rule gives a value when its conditions hold and every field that it names is there.
+type Rule struct {
+	// When compares fields with texts: {data.event: step}.
+	When map[string]string `yaml:"when"`
+	// Is is text with fields in braces: {data.PATH}, {header.NAME}, {query.NAME}, {body}.
+	Is string `yaml:"is"`
+	// CEL is an expression over data, header and query instead, for what Is can't say. It costs a full
+	// decoding of the body. An empty string means that the rule doesn't apply.
+	CEL string `yaml:"cel"`
+}
+
+// UnmarshalYAML reads a rule; one text alone is its Is.
+func (r *Rule) UnmarshalYAML(node []byte) error {
+	var one string
+	if yaml.Unmarshal(node, &one) == nil {
+		*r = Rule{Is: one}
+		return nil
+	}
+	type plain Rule
+	return yaml.UnmarshalWithOptions(node, (*plain)(r), yaml.Strict())
+}
+
+// Dedup says what makes a message unique, and for how long that is remembered. {body} may be a part of
+// the key only where the bodies carry a time or a sequence: else two messages that say the same would
+// be taken for one.
+type Dedup struct {
+	Key    Rules         `yaml:"key"`
+	Window time.Duration `yaml:"window"`
+}
+
+// EventDoc is an event type that the provider sends, with a sample of its body.
+type EventDoc struct {
+	Type        string `yaml:"type"`
+	Doc         string `yaml:"doc"`
+	ContentType string `yaml:"content_type"`
+	// Header holds what names the event where the body doesn't.
+	Header map[string]string `yaml:"header"`
+	// Field is the form's field that holds the sample, where it is sent that way.
+	Field string `yaml:"field"`
+	// Sample is the body's text, with {id}, {timestamp} and {unique} replaced when it is sent.
+	Sample string `yaml:"sample"`
+}
+
+// Vector is a request and what must become of it.
+type Vector struct {
+	Name    string            `yaml:"name"`
+	Source  string            `yaml:"from"` // where the vector was published; "computed" when it wasn't
+	Secrets []string          `yaml:"secrets"`
+	Verify  map[string]any    `yaml:"verify"`
+	At      time.Time         `yaml:"at"`
+	Method  string            `yaml:"method"`
+	URL     string            `yaml:"url"`
+	Header  map[string]string `yaml:"header"`
+	Body    string            `yaml:"body"`
+	Want    Want              `yaml:"want"`
+}
+
+// Want is what becomes of a vector: refused for that reason, or a message.
+type Want struct {
+	// Verified asks for the verification alone, of a body that was published but is no message.
+	Verified   bool              `yaml:"verified"`
+	Reject     core.RejectReason `yaml:"reject"`
+	Type       string            `yaml:"type"`
+	NativeType string            `yaml:"native_type"`
+	Format     core.DataFormat   `yaml:"format"`
+	Dedup      bool              `yaml:"dedup"`
+}
+
+// Presets are the preset files of a folder. A file is read when its preset is asked for: a start pays
+// for the providers that it uses.
+type Presets struct{ files fs.FS }
+
+//go:embed presets/*.yaml
+var embedded embed.FS
+
+// Embedded returns the presets that relais comes with.
+func Embedded() Presets {
+	files, err := fs.Sub(embedded, "presets")
+	if err != nil {
+		panic(err) // the folder's name is a constant
+	}
+	return Presets{files}
+}
+
+// NewPresets returns the presets of a folder of YAML files.
+func NewPresets(files fs.FS) Presets { return Presets{files} }
+
+// Names lists the presets.
+func (p Presets) Names() []string {
+	paths, err := fs.Glob(p.files, "*.yaml")
+	if err != nil {
+		return nil // the pattern is a constant, and the only error is a bad one
+	}
+	for i := range paths {
+		paths[i] = strings.TrimSuffix(paths[i], ".yaml")
+	}
+	return paths
+}
+
+// Load reads one preset, strictly.
+func (p Presets) Load(name string) (*Preset, error) {
+	if !slices.Contains(p.Names(), name) {
+		err := core.Errorf(core.CodeInvalid, "there is no preset %q: there are %s", name, strings.Join(p.Names(), ", "))
+		err.Field = "preset"
+		return nil, err
+	}
+	text, err := fs.ReadFile(p.files, name+".yaml")
+	if err != nil {
+		return nil, err
+	}
+	return ParsePreset(name, text)
+}
+
+// ParsePreset reads a preset's text and checks that it compiles.
+func ParsePreset(name string, text []byte) (*Preset, error) {
+	preset := new(Preset)
+	if err := yaml.UnmarshalWithOptions(text, preset, yaml.Strict()); err != nil {
+		return nil, core.Errorf(core.CodeInvalid, "preset %s: %s", name, yaml.FormatError(err, false, false))
+	}
+	if preset.Name != name {
+		return nil, core.Errorf(core.CodeInvalid, "preset %s: its name is %q: it must be the file's", name, preset.Name)
+	}
+	if err := preset.check(); err != nil {
+		return nil, err
+	}
+	return preset, nil
+}

@@ -1,0 +1,224 @@
+package source
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"relais/internal/core"
+	"relais/internal/expr"
+)
+
+// Message is what a verified request says.
+type Message struct {
+	Type       string
+	NativeType string
+	// DedupKey is zero for a message that can't be told from another one.
+	DedupKey    [16]byte
+	DedupWindow time.Duration
+	Format      core.DataFormat
+	Test        bool
+}
+
+// formatOf is a data format, taken apart once.
+type formatOf struct {
+	name  core.DataFormat
+	kind  core.DataFormat // FormatJSON, FormatForm, FormatFormJSON, FormatNone
+	field string
+}
+
+func parseFormat(text string) (formatOf, error) {
+	switch format := core.DataFormat(text); format {
+	case core.FormatJSON, core.FormatForm, core.FormatNone:
+		return formatOf{name: format, kind: format}, nil
+	}
+	if field, ok := strings.CutPrefix(text, string(core.FormatFormJSON)); ok && field != "" && len(field) <= 20 {
+		return formatOf{core.DataFormat(text), core.FormatFormJSON, field}, nil
+	}
+	return formatOf{}, invalid("data", "%q is no data format: allowed are json, form, form-json:FIELD, none", text)
+}
+
+// Read takes a verified request's message apart: its type, its key, how its data is read. What it
+// accepts can be decoded later.
+func (s *Source) Read(req *Request) (Message, error) {
+	r := s.readings.Get().(*reading)
+	defer func() {
+		r.req, r.doc, r.vars = nil, nil, nil
+		s.readings.Put(r)
+	}()
+	r.req, r.format = req, s.format(req)
+	msg, err := r.message()
+	if err != nil {
+		return Message{}, err
+	}
+	return msg, nil
+}
+
+func (r *reading) message() (Message, *Rejected) {
+	if err := r.scan(); err != nil {
+		return Message{}, err
+	}
+	s := r.source
+	msg := Message{Format: r.format.name, Test: s.Test}
+	native, ok, err := r.value(s.types)
+	if err != nil {
+		return Message{}, err
+	}
+	if !ok {
+		msg.Type = core.UntypedEvent
+	} else {
+		msg.NativeType, msg.Type = r.intern(native)
+	}
+	if len(s.nativeTypes) > 0 {
+		if native, ok, err = r.value(s.nativeTypes); err != nil {
+			return Message{}, err
+		}
+		if ok {
+			msg.NativeType, _ = r.intern(native)
+		}
+	}
+	key, ok, err := r.digest(s.dedup)
+	if err != nil {
+		return Message{}, err
+	}
+	if ok {
+		msg.DedupKey, msg.DedupWindow = key, s.dedupWindow
+	}
+	return msg, nil
+}
+
+// maxNative bounds a native type, which a provider writes and which every list shows.
+const maxNative = 256
+
+// internedTypes bounds the memory for types met before; a provider has a few dozen.
+const internedTypes = 128
+
+// intern makes the strings of a type, and doesn't make those again that it made for an earlier request.
+func (r *reading) intern(text []byte) (native, normal string) {
+	if len(text) > maxNative {
+		text = bytes.ToValidUTF8(text[:maxNative], nil)
+	}
+	if normal, ok := r.types[string(text)]; ok {
+		native = normal
+		if normal != string(text) {
+			native = string(text)
+		}
+		return native, normal
+	}
+	native = strings.ToValidUTF8(string(text), "\uFFFD")
+	normal = core.NormalizeType(native)
+	if len(r.types) < internedTypes {
+		r.types[string(text)] = normal
+	}
+	return native, normal
+}
+
+// scan checks the body for its format and finds the wanted values.
+func (r *reading) scan() *Rejected {
+	clear(r.slots)
+	body := r.req.Body
+	if len(body) == 0 {
+		// A message may stand in the query where the provider sends it by GET.
+		if r.req.Method == "GET" {
+			return nil
+		}
+		return errEmpty
+	}
+	if r.format.kind == core.FormatNone {
+		return nil
+	}
+	if err := checkText(body); err != nil {
+		return err
+	}
+	var err *Rejected
+	switch r.format.kind {
+	case core.FormatForm:
+		r.form, err = scanForm(r.form, body, r.source.want, r.slots)
+		r.doc = r.form
+		return err
+	case core.FormatFormJSON:
+		if r.form, err = formField(r.form, body, r.format.field); err != nil {
+			return err
+		}
+		// %00 and %80 are NUL and half a character once they are decoded.
+		if err = checkText(r.form); err != nil {
+			return err
+		}
+		r.doc = r.form
+	default:
+		r.doc = body
+	}
+	return scan(r.doc, r.source.want, r.slots)
+}
+
+func checkText(text []byte) *Rejected {
+	if bytes.IndexByte(text, 0) >= 0 {
+		return errNUL
+	}
+	if !utf8.Valid(text) {
+		return errUTF8
+	}
+	return nil
+}
+
+func (s *Source) newReading() any {
+	return &reading{
+		source: s,
+		slots:  make([]found, s.slots),
+		hash:   sha256.New(),
+		types:  map[string]string{},
+	}
+}
+
+const (
+	contentForm = "application/x-www-form-urlencoded"
+	contentJSON = "application/json"
+)
+
+// format chooses how the body is read by the kind of its Content-Type. That header is rarely signed, so
+// a preset's formats must each refuse what was written for another.
+func (s *Source) format(req *Request) formatOf {
+	if values := req.Header["Content-Type"]; len(values) > 0 {
+		kind, _, _ := strings.Cut(values[0], ";")
+		kind = strings.TrimSpace(kind)
+		switch {
+		case strings.EqualFold(kind, contentForm):
+			return s.formatForm
+		case strings.EqualFold(kind, contentJSON), len(kind) > 5 && strings.EqualFold(kind[len(kind)-5:], "+json"):
+			return s.formatJSON
+		}
+	}
+	return s.formatOther
+}
+
+// Data decodes an event's body into event.data, by the format that was stored with it: maps, lists,
+// strings, int64, float64, bool and nil, with integers past int64 as decimal strings.
+func Data(event *core.Event) (any, error) {
+	format, err := parseFormat(string(event.Format))
+	if err != nil {
+		return nil, err
+	}
+	return decode(format, event.Body)
+}
+
+func decode(format formatOf, body []byte) (any, error) {
+	if len(body) == 0 {
+		return nil, nil
+	}
+	switch format.kind {
+	case core.FormatForm:
+		return formVars(body), nil
+	case core.FormatFormJSON:
+		text, err := formField(nil, body, format.field)
+		if err != nil {
+			return nil, err
+		}
+		return expr.DecodeJSON(text)
+	case core.FormatJSON:
+		return expr.DecodeJSON(body)
+	default:
+		return nil, nil
+	}
+}

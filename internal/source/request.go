@@ -1,0 +1,52 @@
+package source
+
+import (
+	"net/http"
+	"time"
+
+	"relais/internal/core"
+)
+
+// Request is what was received, as verification and reading see it.
+type Request struct {
+	Method string
+	// URL is the address that the provider called, query included, for presets that sign it.
+	URL    string
+	Query  string // raw
+	Header http.Header
+	Body   []byte
+	// Now is when it was received.
+	Now time.Time
+}
+
+// Rejected is why a request is refused. Detail says it to the sender in words that hold nothing of the
+// request and nothing secret.
+type Rejected struct {
+	Reason core.RejectReason
+	Detail string
+}
+
+func (r *Rejected) Error() string { return r.Detail }
+
+// Refusals are made once: refusing must not cost more than accepting.
+var (
+	errNoSignature    = &Rejected{core.RejectNoSignature, "the request carries no signature"}
+	errBadSignature   = &Rejected{core.RejectBadSignature, "the signature does not match the body"}
+	errTwoSignatures  = &Rejected{core.RejectBadSignature, "the signature is given twice"}
+	errSignatureForm  = &Rejected{core.RejectBadSignature, "the signature is not written as this source expects"}
+	errNoTimestamp    = &Rejected{core.RejectNoSignature, "the request carries no timestamp, which must be signed"}
+	errTimestampForm  = &Rejected{core.RejectBadSignature, "the timestamp is not written as this source expects"}
+	errNoID           = &Rejected{core.RejectNoSignature, "the request carries no message id, which must be signed"}
+	errExpired        = &Rejected{core.RejectExpired, "the signed timestamp is too far from now"}
+	errNoCredentials  = &Rejected{core.RejectCredentials, "the request carries no credentials"}
+	errCredentials    = &Rejected{core.RejectCredentials, "the credentials are not valid"}
+	errEmpty          = &Rejected{core.RejectEmpty, "the body is empty"}
+	errNUL            = &Rejected{core.RejectMalformed, "the body holds NUL bytes"}
+	errUTF8           = &Rejected{core.RejectMalformed, "the body is not valid UTF-8"}
+	errJSON           = &Rejected{core.RejectMalformed, "the body is not valid JSON"}
+	errDeep           = &Rejected{core.RejectMalformed, "the body's JSON is nested too deeply"}
+	errForm           = &Rejected{core.RejectMalformed, "the body is not a valid form"}
+	errFieldMissing   = &Rejected{core.RejectMalformed, "the form lacks the field that holds the message"}
+	errFieldTwice     = &Rejected{core.RejectMalformed, "the form gives the field that holds the message twice"}
+	errExpressionFail = &Rejected{core.RejectMalformed, "the message does not hold what this source's expression reads"}
+)

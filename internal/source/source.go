@@ -1,0 +1,215 @@
+package source
+
+import (
+	"net/netip"
+	"net/url"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"relais/internal/config"
+	"relais/internal/core"
+)
+
+// Source is an entry of the configuration on its preset, ready to verify and read requests. It is safe
+// for any number of callers at once and never changes.
+type Source struct {
+	Name string
+	// Path is the source's own besides /in/{name}; "" when there is none.
+	Path string
+	// AllowIPs are the addresses that may send; empty is all. A test source without any takes requests
+	// from this machine only.
+	AllowIPs []netip.Prefix
+	// Methods are those that carry messages; Allow is the header that lists all that are answered.
+	Methods    []string
+	Allow      string
+	Handshakes map[string]Answer
+	Answer     Answer
+	// AlwaysOK answers refusals as if they had been accepted.
+	AlwaysOK bool
+	// Challenge is the WWW-Authenticate header of a refusal; "" for none.
+	Challenge    string
+	MaxBodyBytes int64   // 0 as for all sources
+	Rate         float64 // of verified requests; 0 is no limit
+	Burst        int
+	Test         bool
+
+	signature  *signature
+	credential *credential
+	secret     string // the first one, to sign with
+	keepHeader func(name string) bool
+
+	formatForm, formatJSON, formatOther formatOf
+
+	want                      *paths
+	slots                     int
+	types, nativeTypes, dedup []rule
+	dedupSeed                 []byte
+	dedupWindow               time.Duration
+	readings                  sync.Pool // *reading
+	redact                    redaction
+	events                    []EventDoc
+}
+
+// Verify tells whether the request comes from who the source says, by its received bytes. The error is
+// always a *Rejected.
+func (s *Source) Verify(req *Request) error {
+	var err *Rejected
+	switch {
+	case s.signature != nil:
+		err = s.signature.verify(req)
+	case s.credential != nil:
+		err = s.credential.verify(req)
+	}
+	if err != nil {
+		return err
+	}
+	return nil
+}
+
+// Redacts tells whether the source takes anything out of bodies. A body of such a source that was not
+// verified can't be relied on to be well formed, and so can't be redacted: it must not be stored.
+func (s *Source) Redacts() bool { return len(s.redact) > 0 }
+
+// Retriable tells whether a stored refusal of this source can be verified again: credentials are never
+// stored, signatures are.
+func (s *Source) Retriable() bool { return s.signature != nil && len(s.redact) == 0 }
+
+// Sign adds to the request what its provider would add to it, made with the source's first secret.
+func (s *Source) Sign(req *Request) error {
+	switch {
+	case s.credential != nil:
+		return s.put(req, s.credential.place, s.credential.text(s.secret))
+	case s.signature == nil:
+		return nil
+	}
+	v := s.signature
+	timestamp := formatTimestamp(v.timestampFormat, req.Now)
+	if err := s.put(req, v.timestamp, timestamp); err != nil {
+		return err
+	}
+	id := ""
+	if v.id.kind != placeNone {
+		id, _ = v.id.read(req)
+		if id == "" {
+			id = "msg_" + strings.TrimPrefix(core.NewEventID().String(), "evt_")
+			if err := s.put(req, v.id, id); err != nil {
+				return err
+			}
+		}
+	}
+	w := v.work.Get().(*work)
+	text := v.encoding.encode(v.sum(w, w.states[0], v.keys[0], req, timestamp, id))
+	v.work.Put(w)
+	switch v.format {
+	case formatPairs:
+		text = v.item + "=" + text
+		if v.timestamp.kind == placeItem {
+			text = v.timestamp.name + "=" + timestamp + v.separator + text
+		}
+	case formatList:
+		text = v.item + "," + text
+	}
+	return s.put(req, v.place, v.prefix+text)
+}
+
+func (s *Source) put(req *Request, at place, text string) error {
+	switch at.kind {
+	case placeHeader:
+		req.Header[at.name] = []string{text}
+	case placeQuery:
+		if req.Query != "" {
+			req.Query += "&"
+		}
+		req.Query += url.QueryEscape(at.name) + "=" + url.QueryEscape(text)
+	case placeForm, placeJSON:
+		return core.Errorf(core.CodeInvalid, "source %s: its signature stands inside the body; relais can verify it but not make it", s.Name)
+	}
+	return nil
+}
+
+// Events lists what the provider sends, as its preset knows it.
+func (s *Source) Events() []EventDoc { return s.events }
+
+// Sample makes the request that carries the preset's sample of that event type, not yet signed. id is
+// the object's; unique makes two samples of the same object different messages.
+func (s *Source) Sample(typ, id, unique string, now time.Time) (*Request, error) {
+	known := make([]string, 0, len(s.events))
+	for i := range s.events {
+		doc := &s.events[i]
+		if doc.Type == typ {
+			return doc.sample(id, unique, now)
+		}
+		known = append(known, doc.Type)
+	}
+	return nil, core.Errorf(core.CodeInvalid, "source %s has no sample of %q: there are %s", s.Name, typ, strings.Join(known, ", "))
+}
+
+func (d *EventDoc) sample(id, unique string, now time.Time) (*Request, error) {
+	for _, text := range []string{id, unique} {
+		if strings.ContainsFunc(text, func(c rune) bool { return c < ' ' || c == '"' || c == '\\' }) {
+			return nil, core.Errorf(core.CodeInvalid, "%q can't stand in a sample: it holds a quote, a backslash or a control character", text)
+		}
+	}
+	body := strings.NewReplacer("{id}", id, "{unique}", unique, "{timestamp}", strconv.FormatInt(now.Unix(), 10)).Replace(d.Sample)
+	if d.Field != "" {
+		body = d.Field + "=" + url.QueryEscape(body)
+	}
+	req := &Request{Method: "POST", Header: map[string][]string{}, Body: []byte(body), Now: now}
+	req.Header.Set("Content-Type", d.ContentType)
+	for name, value := range d.Header {
+		req.Header.Set(name, strings.NewReplacer("{id}", id, "{unique}", unique).Replace(value))
+	}
+	return req, nil
+}
+
+// Compile makes a source of its entry in the configuration. The error is a core.Error whose Field is the
+// entry's key that is wrong.
+func Compile(in config.Source, presets Presets) (*Source, error) {
+	name := in.Preset
+	if name == "" {
+		if in.Verify == nil && in.Auth != "none" {
+			return nil, invalid("preset", "nothing says how requests are verified: give a preset (there are %s), or verify, or auth: none",
+				strings.Join(presets.Names(), ", "))
+		}
+		name = plainPreset
+	}
+	preset, err := presets.Load(name)
+	if err != nil {
+		return nil, err
+	}
+	s := &Source{Name: in.Name, Path: in.Path, AllowIPs: in.AllowIPs, MaxBodyBytes: in.MaxBodyBytes,
+		Rate: in.Rate, Burst: in.Burst, Test: in.Test, events: preset.Events}
+	if s.Path == "" {
+		s.Path = preset.Path
+	}
+	if len(s.AllowIPs) == 0 {
+		if s.AllowIPs, err = parsePrefixes(preset.AllowIPs); err != nil {
+			return nil, err
+		}
+	}
+	if in.Test && len(s.AllowIPs) == 0 {
+		s.AllowIPs = loopback
+	}
+	switch in.Answer {
+	case "":
+	case "always-200":
+		s.AlwaysOK = true
+	default:
+		return nil, invalid("answer", "%q: allowed is always-200", in.Answer)
+	}
+	s.answers(preset)
+	if err := s.compileAuth(in, preset); err != nil {
+		return nil, err
+	}
+	if err := s.compileReading(preset, in); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// plainPreset reads the messages of sources without a preset.
+const plainPreset = "generic"
+
+var loopback = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")}
