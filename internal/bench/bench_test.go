@@ -80,11 +80,18 @@ func standIn(command string, args []string) error {
 		text, _ := url.QueryUnescape(string(body))
 		if at := strings.LastIndex(text, "relatedid"); len(targets) > 0 && at >= 0 {
 			if id, ok := findID([]byte(text[at:])); ok {
-				work <- id
+				select {
+				case work <- id:
+				default: // what is held waits in the real one's database; here it is let go
+				}
 			}
 		}
 		_, _ = io.WriteString(w, "received")
 	})
+	listener, err := net.Listen("tcp", *listen)
+	if err != nil {
+		return err
+	}
 	if *data != "" {
 		socket := filepath.Join(*data, "relais.sock")
 		_ = os.Remove(socket)
@@ -100,7 +107,7 @@ func standIn(command string, args []string) error {
 			}))
 		}()
 	}
-	return http.ListenAndServe(*listen, handler)
+	return http.Serve(listener, handler)
 }
 
 func hexOf(sum []byte) string {

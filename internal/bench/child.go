@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -22,6 +23,8 @@ const (
 	CommandNoStore = "bench-nostore"
 	CommandPrefill = "bench-prefill"
 )
+
+var errNoPort = errors.New("of a thousand local ports not two were free")
 
 // child is a server under test.
 type child struct {
@@ -75,7 +78,7 @@ func (r *run) serve(ctx context.Context, dir string, s settings) (*child, time.D
 	if err := os.WriteFile(config, []byte(s.text()), 0o600); err != nil {
 		return nil, 0, fmt.Errorf("write a configuration: %w", err)
 	}
-	address, admin, err := freeAddresses()
+	address, admin, err := freeAddresses(ctx)
 	if err != nil {
 		return nil, 0, err
 	}
@@ -100,7 +103,7 @@ func (r *run) serveNoStore(ctx context.Context) (*child, error) {
 	if err := os.WriteFile(config, []byte(settings{}.text()), 0o600); err != nil {
 		return nil, fmt.Errorf("write a configuration: %w", err)
 	}
-	address, _, err := freeAddresses()
+	address, _, err := freeAddresses(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -165,18 +168,22 @@ func answers(network, address, path string) bool {
 	return err == nil && bytes.HasSuffix(status, []byte(" 200"))
 }
 
-// freeAddresses returns two local addresses that nobody listened on a moment ago.
-func freeAddresses() (one, other string, err error) {
-	var addresses [2]string
-	for i := range addresses {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
+// freeAddresses returns two local addresses that nobody listened on a moment ago. They lie below the
+// range that systems take outgoing connections' ports from, of which this process makes many.
+func freeAddresses(ctx context.Context) (one, other string, err error) {
+	var addresses []string
+	for range 1000 {
+		address := fmt.Sprintf("127.0.0.1:%d", 20_000+rand.IntN(12_000)) //nolint:gosec // nothing depends on its being hard to guess
+		listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
 		if err != nil {
-			return "", "", fmt.Errorf("find a free port: %w", err)
+			continue // taken
 		}
-		defer l.Close() //nolint:errcheck // held until both are known
-		addresses[i] = l.Addr().String()
+		defer listener.Close() //nolint:errcheck // held until both are known
+		if addresses = append(addresses, address); len(addresses) == 2 {
+			return addresses[0], addresses[1], nil
+		}
 	}
-	return addresses[0], addresses[1], nil
+	return "", "", errNoPort
 }
 
 func (c *child) pid() int { return c.cmd.Process.Pid }
