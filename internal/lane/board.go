@@ -1,0 +1,182 @@
+package lane
+
+import (
+	"container/heap"
+	"sync"
+	"time"
+
+	"relais/internal/core"
+	"relais/internal/store"
+)
+
+// lane is what this process knows of one destination's flow. Its fields are the board's, under its lock.
+type lane struct {
+	id   store.LaneID
+	dest core.Destination
+
+	// more says that a claim could find something; queued, that the lane stands in the ring. A lane
+	// with more that isn't queued is parked: its window is full, or its breaker rests, and the end of
+	// an attempt or of the rest queues it again.
+	more, queued bool
+	running      int
+	due          time.Time // when to look next; zero for never
+	heapAt       int       // place in the board's heap; -1 when due is zero
+	breaker      core.BreakerState
+
+	// blocked counts the looks in a row that saw something due that no claim got: the lane is paused,
+	// or ordered behind a delivery that waits. Each makes the next look later.
+	blocked      int
+	blockedUntil time.Time
+	// emptied is when a claim took less than it could; zero once it is known when the next is due.
+	emptied time.Time
+
+	// Signs of a destination that hangs, read when the node is past half of its bounds.
+	timedOut bool      // its last attempt to end timed out
+	proven   bool      // an attempt ended otherwise, and since then it never looked like hanging
+	lastSign time.Time // the start of the first of what runs, or the last end
+}
+
+// hangAfter is how long a lane's attempts may run, none ending, before they count as hanging.
+const hangAfter = 10 * time.Second
+
+// hangs tells whether the lane's attempts time out, or look like it.
+func (l *lane) hangs(now time.Time) bool {
+	return l.timedOut || l.running > 0 && now.Sub(l.lastSign) > hangAfter
+}
+
+// board is the lanes known to this process: which of them stand in the ring, to be claimed from in
+// turn, and when the others are due.
+type board struct {
+	mu      sync.Mutex
+	byID    map[store.LaneID]*lane
+	byDest  map[core.Destination]*lane
+	ring    []*lane
+	dues    dueHeap
+	held    map[core.DeliveryID]int64 // what this process works on, with the bytes it holds
+	bytes   int64
+	largest int64 // a recent delivery's bytes: what a claim's unknown ones are taken to be
+}
+
+func newBoard() *board {
+	return &board{
+		byID:   map[store.LaneID]*lane{},
+		byDest: map[core.Destination]*lane{},
+		held:   map[core.DeliveryID]int64{},
+	}
+}
+
+// learn returns the lane of that work, making it at need.
+func (b *board) learn(w store.LaneWork) *lane {
+	l := b.byID[w.Lane]
+	if l == nil {
+		l = &lane{id: w.Lane, dest: w.Destination, heapAt: -1, breaker: w.Breaker}
+		b.byID[w.Lane] = l
+		b.byDest[w.Destination] = l
+	}
+	return l
+}
+
+// push puts the lane at the end of the ring, unless it stands in it.
+func (b *board) push(l *lane) {
+	l.more = true
+	l.emptied = time.Time{}
+	if !l.queued {
+		l.queued = true
+		b.ring = append(b.ring, l)
+	}
+}
+
+// pop takes the lane at the head of the ring. It still has more.
+func (b *board) pop() *lane {
+	l := b.ring[0]
+	b.ring[0] = nil
+	b.ring = b.ring[1:]
+	l.queued = false
+	return l
+}
+
+// wake says that something new is due in the lane.
+func (b *board) wake(l *lane) {
+	l.blocked, l.blockedUntil = 0, time.Time{}
+	b.push(l)
+}
+
+// lookAt makes the lane due at that time, if it isn't due earlier.
+func (b *board) lookAt(l *lane, at time.Time) {
+	switch {
+	case l.heapAt < 0:
+		l.due = at
+		heap.Push(&b.dues, l)
+	case at.Before(l.due):
+		l.due = at
+		heap.Fix(&b.dues, l.heapAt)
+	}
+}
+
+// ripen queues the lanes that are due and returns when the next one will be; zero for never.
+func (b *board) ripen(now time.Time) time.Time {
+	for len(b.dues) > 0 {
+		l := b.dues[0]
+		if l.due.After(now) {
+			return l.due
+		}
+		heap.Pop(&b.dues)
+		l.due = time.Time{}
+		b.push(l)
+	}
+	return time.Time{}
+}
+
+// start notes a delivery that this process now works on.
+func (b *board) start(l *lane, id core.DeliveryID, size int64, now time.Time) {
+	if l.running == 0 {
+		l.lastSign = now
+	}
+	l.running++
+	b.held[id] = size
+	b.bytes += size
+	b.largest = max(size, b.largest-b.largest/8)
+}
+
+// end notes a delivery that this process no longer works on: its outcome is stored.
+func (b *board) end(l *lane, id core.DeliveryID) {
+	l.running--
+	b.bytes -= b.held[id]
+	delete(b.held, id)
+}
+
+// hanging counts what the lanes that hang have running.
+func (b *board) hanging(now time.Time) int {
+	n := 0
+	for _, l := range b.byID {
+		if l.hangs(now) {
+			n += l.running
+		}
+	}
+	return n
+}
+
+// dueHeap is the lanes that are due at some time, the earliest first.
+type dueHeap []*lane
+
+func (h dueHeap) Len() int           { return len(h) }
+func (h dueHeap) Less(i, j int) bool { return h[i].due.Before(h[j].due) }
+func (h dueHeap) Swap(i, j int) {
+	h[i], h[j] = h[j], h[i]
+	h[i].heapAt, h[j].heapAt = i, j
+}
+
+func (h *dueHeap) Push(x any) {
+	l := x.(*lane)
+	l.heapAt = len(*h)
+	*h = append(*h, l)
+}
+
+func (h *dueHeap) Pop() any {
+	old := *h
+	l := old[len(old)-1]
+	old[len(old)-1] = nil
+	*h = old[:len(old)-1]
+	l.heapAt = -1
+	return l
+}

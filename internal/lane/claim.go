@@ -1,0 +1,273 @@
+package lane
+
+import (
+	"time"
+
+	"relais/internal/core"
+	"relais/internal/store"
+)
+
+// Bounds of one claim: large enough that a backlog moves in few transactions, small enough that the
+// store's writer is never held for long.
+const (
+	claimLanes      = 64
+	claimDeliveries = 128
+)
+
+// Pauses between looks at a lane that has something due which no claim gets.
+const (
+	blockedPause    = 100 * time.Millisecond
+	blockedPauseMax = 30 * time.Second
+)
+
+// claimLoop claims whenever a lane with work has room, until the lanes stop. It alone takes lanes from
+// the ring, and it alone takes over, so that no take-over can mistake a claim under way for a lost one.
+func (l *Lanes) claimLoop() {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for !l.stopped() {
+		next, again := l.step(l.now())
+		if again {
+			continue
+		}
+		wait := time.Hour
+		if !next.IsZero() {
+			// A store that counts in milliseconds calls a delivery due up to one later.
+			wait = max(next.Sub(l.now()), 0) + time.Millisecond
+		}
+		timer.Reset(wait)
+		select {
+		case <-l.kicked:
+		case <-timer.C:
+		case <-l.stopping:
+		}
+	}
+}
+
+// step does what is next: a take-over, or a claim. Where there is nothing to do it returns when there
+// may be; zero for when it is kicked.
+func (l *Lanes) step(now time.Time) (next time.Time, again bool) {
+	if now.Before(l.storeAfter) {
+		return l.storeAfter, false
+	}
+	takeOver := l.lease.takeOverAt(now)
+	if !takeOver.IsZero() && !now.Before(takeOver) {
+		l.takeOver()
+		return time.Time{}, true
+	}
+	next = earliest(l.wakeUp(now), takeOver)
+	if !l.lease.holds(now) || l.finisher.stuck.Load() {
+		return next, false
+	}
+	asked := l.plan(now)
+	if len(asked) == 0 {
+		return next, false
+	}
+	l.claim(asked, now)
+	return time.Time{}, true
+}
+
+// wakeUp moves what was woken and what has become due to the ring, and returns when the next is due.
+// A destination that isn't known yet is found by a scan: it was woken after its commit, so a scan that
+// starts now sees it.
+func (l *Lanes) wakeUp(now time.Time) time.Time {
+	woken, all := l.inbox.take()
+	l.board.mu.Lock()
+	defer l.board.mu.Unlock()
+	if all {
+		for _, known := range l.board.byID {
+			known.blocked, known.blockedUntil = 0, time.Time{}
+		}
+	}
+	for dest := range woken {
+		if known := l.board.byDest[dest]; known != nil {
+			l.board.wake(known)
+		} else {
+			all = true
+		}
+	}
+	if all {
+		l.scanner.askFull()
+	}
+	return l.board.ripen(now)
+}
+
+// ask is a lane with what is asked of it.
+type ask struct {
+	lane *lane
+	room store.LaneRoom
+}
+
+// plan takes the next lanes with room from the ring, each with its free window and a fair part of the
+// node's. The ring is gone around at most once.
+func (l *Lanes) plan(now time.Time) []ask {
+	b := l.board
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	room := l.freeRoom()
+	if room <= 0 || len(b.ring) == 0 {
+		return nil
+	}
+	part := max(1, room/min(len(b.ring), claimLanes))
+	quarter := quarterRule{}
+	if l.strained() {
+		quarter = quarterRule{on: true, left: l.bounds.Running/4 - b.hanging(now)}
+	}
+	var asked []ask
+	var kept []*lane
+	for visits := len(b.ring); visits > 0 && room > 0 && len(asked) < claimLanes; visits-- {
+		next := b.pop()
+		settings, _, ok := l.settings(next.dest)
+		if !ok {
+			next.more = false // until it is configured, and a scan finds it again
+			continue
+		}
+		free := l.freeWindow(next, settings, now)
+		if free <= 0 {
+			continue // parked
+		}
+		if free = quarter.allow(next, free, now); free <= 0 {
+			if next.running == 0 {
+				kept = append(kept, next) // no end of its own will queue it
+			}
+			continue
+		}
+		n := min(free, part, room)
+		room -= n
+		next.more = false // until the claim, or a wake-up meanwhile, says otherwise
+		asked = append(asked, ask{next, store.LaneRoom{
+			Lane: next.id, Max: n, Window: l.window(settings), Rate: settings.Rate, Burst: settings.Burst,
+		}})
+	}
+	for _, lane := range kept {
+		b.push(lane)
+	}
+	return asked
+}
+
+// freeRoom is how many deliveries one claim may bring. How large they are is known only when they are
+// there, so each is taken to be as large as the largest of late; with nothing running, one is always
+// allowed, or a single large event would wait for ever.
+func (l *Lanes) freeRoom() int {
+	b := l.board
+	room := min(l.bounds.Running-len(b.held), claimDeliveries)
+	left := l.bounds.Bytes - b.bytes
+	if b.largest > 0 {
+		room = int(min(int64(room), max(left, 0)/b.largest))
+	}
+	if room <= 0 && len(b.held) == 0 {
+		return 1
+	}
+	return room
+}
+
+// strained tells whether the node is past half of what it may do.
+func (l *Lanes) strained() bool {
+	return len(l.board.held) > l.bounds.Running/2 || l.board.bytes > l.bounds.Bytes/2
+}
+
+func (l *Lanes) window(s Settings) int {
+	if s.Window > 0 {
+		return s.Window
+	}
+	return l.bounds.Window
+}
+
+// freeWindow is what the lane may be given by its own window and breaker.
+func (l *Lanes) freeWindow(next *lane, s Settings, now time.Time) int {
+	switch next.breaker.Phase(now) {
+	case core.BreakerResting:
+		l.board.lookAt(next, next.breaker.RestUntil)
+		return 0
+	case core.BreakerProbing:
+		return 1 - next.running
+	}
+	return l.window(s) - next.running
+}
+
+// quarterRule keeps destinations that hang from filling the node. Past half of its bounds, a lane that
+// hasn't shown that it answers runs one attempt at a time, and all that hang share a quarter; the rest
+// stays free for those that end.
+type quarterRule struct {
+	on   bool
+	left int
+}
+
+func (q *quarterRule) allow(l *lane, free int, now time.Time) int {
+	if !q.on || l.proven && !l.hangs(now) {
+		return free
+	}
+	free = min(free, 1-l.running)
+	if free > 0 && l.hangs(now) {
+		if q.left <= 0 {
+			return 0
+		}
+		q.left--
+	}
+	return free
+}
+
+// claim asks the store and starts what it gives.
+func (l *Lanes) claim(asked []ask, began time.Time) {
+	p := store.ClaimParams{Node: l.node, Lease: l.bounds.Lease, Lanes: make([]store.LaneRoom, len(asked))}
+	for i, a := range asked {
+		p.Lanes[i] = a.room
+		p.Max += a.room.Max
+	}
+	claimed, err := l.store.Claim(l.storeCtx, p)
+	now := l.now()
+	if err != nil {
+		l.claimFailed(asked, now, err)
+		return
+	}
+	l.storePause = 0
+	l.start(claimed, now)
+	got := make(map[store.LaneID]int, len(asked))
+	for i := range claimed {
+		got[claimed[i].Lane]++
+	}
+	l.board.mu.Lock()
+	defer l.board.mu.Unlock()
+	for _, a := range asked {
+		l.after(a, got[a.room.Lane], began)
+	}
+}
+
+// after decides when to look at a lane again that gave so many.
+func (l *Lanes) after(a ask, got int, began time.Time) {
+	if got > 0 {
+		a.lane.blocked, a.lane.blockedUntil = 0, time.Time{}
+	}
+	switch {
+	case got >= a.room.Max:
+		l.board.push(a.lane)
+	case a.lane.queued: // woken during the claim
+	case a.room.Rate > 0 && got > 0:
+		l.board.lookAt(a.lane, began.Add(nextToken(a.room.Rate)))
+	default:
+		a.lane.emptied = began
+		l.scanner.askOne(a.lane.id)
+	}
+}
+
+// nextToken is how long a lane's rate takes for one more delivery.
+func nextToken(rate float64) time.Duration {
+	return min(max(time.Duration(float64(time.Second)/rate), 5*time.Millisecond), blockedPauseMax)
+}
+
+// claimFailed puts the lanes back and waits a while. A claim whose commit got no answer may have
+// happened: the next take-over gives back what this process doesn't know of.
+func (l *Lanes) claimFailed(asked []ask, now time.Time, err error) {
+	if l.stopped() {
+		return
+	}
+	l.log.Warn("claiming deliveries failed", "error", err)
+	l.storePause = min(max(2*l.storePause, 100*time.Millisecond), 5*time.Second)
+	l.storeAfter = now.Add(l.storePause)
+	l.lease.askTakeOver()
+	l.board.mu.Lock()
+	defer l.board.mu.Unlock()
+	for _, a := range asked {
+		l.board.push(a.lane)
+	}
+}
