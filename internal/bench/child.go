@@ -90,7 +90,7 @@ func (r *run) serve(ctx context.Context, dir string, s settings) (*child, time.D
 	}
 	c.address, c.dir = address, dir
 	socket := filepath.Join(dir, "relais.sock")
-	if err := c.awaitReady(ctx, func() bool { return answers("unix", socket, "/ready") }); err != nil {
+	if err := c.awaitReady(ctx, func() bool { return answers(ctx, "unix", socket, "/ready") }); err != nil {
 		c.kill()
 		return nil, 0, err
 	}
@@ -151,8 +151,8 @@ func (c *child) awaitReady(ctx context.Context, ready func() bool) error {
 }
 
 // answers tells whether a GET is answered 200.
-func answers(network, address, path string) bool {
-	dialed, err := net.DialTimeout(network, address, time.Second)
+func answers(ctx context.Context, network, address, path string) bool {
+	dialed, err := (&net.Dialer{Timeout: time.Second}).DialContext(ctx, network, address)
 	if err != nil {
 		return false
 	}

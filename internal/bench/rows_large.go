@@ -206,18 +206,16 @@ func (r *run) served(ctx context.Context, s settings, l load, beside func(contex
 
 // scanUntil reads all events again and again until the context ends, and returns how often it began.
 func (r *run) scanUntil(ctx context.Context) (int, error) {
-	for n := 0; ; n++ {
+	n := 0
+	for ; ctx.Err() == nil; n++ {
 		cmd := exec.CommandContext(ctx, r.opts.Binary, scanArguments(r.large)...) //nolint:gosec // as above
 		cmd.Dir, cmd.Env = r.dir, plainEnvironment()
 		endWithUs(cmd)
-		out, err := cmd.CombinedOutput()
-		if ctx.Err() != nil {
-			return n + 1, nil
-		}
-		if err != nil {
+		if out, err := cmd.CombinedOutput(); err != nil && ctx.Err() == nil {
 			return n, fmt.Errorf("read all events: %w: %s", err, out)
 		}
 	}
+	return n, nil
 }
 
 // scanArguments ask for events of a type that none has: every one is looked at, none is printed.

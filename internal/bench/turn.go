@@ -122,9 +122,10 @@ const megabyte = 1e6
 
 // add makes a row of the report from all turns of one side.
 func (r *Report) add(name, load string, turns []*turn) {
-	all := &turn{measured: newMeasured()}
+	sum := newMeasured()
+	all := &turn{measured: sum}
 	for _, t := range turns {
-		all.measured.add(t.measured)
+		sum.add(t.measured)
 		all.processor += t.processor
 		all.resident = max(all.resident, t.resident)
 	}

@@ -1,0 +1,263 @@
+// Package arch keeps the packages of relais in their order.
+package arch
+
+import (
+	"fmt"
+	"go/build"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const module = "relais"
+
+// order is which packages of ours each one may import, besides what stands below itself. The left-most
+// knows nobody; app is the only one that knows all. A package that isn't listed may not exist.
+var order = map[string][]string{
+	"internal/core": {},
+
+	"internal/store":           {"internal/core"},
+	"internal/store/sqlite":    {"internal/core", "internal/store"},
+	"internal/store/storetest": {"internal/core", "internal/store"},
+
+	"internal/egress":    {"internal/core"},
+	"internal/expr":      {"internal/core"},
+	"internal/sandbox":   {"internal/core"},
+	"internal/telemetry": {"internal/core"},
+	"internal/config":    {"internal/core", "internal/expr"},
+	"internal/source":    {"internal/core", "internal/expr", "internal/config"},
+	"internal/route":     {"internal/core", "internal/config", "internal/expr", "internal/store"},
+
+	"internal/step":         {"internal/core", "internal/config", "internal/expr", "internal/store"},
+	"internal/step/sellsy":  stepKind,
+	"internal/step/httpreq": stepKind,
+	"internal/step/slack":   stepKind,
+	"internal/step/email":   stepKind,
+
+	"internal/ingest": {"internal/core", "internal/config", "internal/route", "internal/source", "internal/store", "internal/telemetry"},
+	"internal/lane":   {"internal/core", "internal/config", "internal/store", "internal/telemetry"},
+	"internal/api":    {"internal/core", "internal/config", "internal/expr", "internal/route", "internal/source", "internal/step", "internal/store", "internal/telemetry"},
+	"internal/bench":  {"internal/core", "internal/store"},
+
+	"internal/app": {"internal/..."},
+	"cmd/relais":   {"internal/..."},
+	"test/arch":    {},
+	"test/chaos":   {"internal/..."},
+}
+
+// stepKind is what a kind of step may know: the engine it is called by, and how to reach the world.
+var stepKind = []string{"internal/core", "internal/expr", "internal/config", "internal/egress", "internal/step", "internal/store"}
+
+// testsToo is what tests may import besides: the real store and the sandbox stand where mocks would.
+var testsToo = []string{"internal/store/sqlite", "internal/store/storetest", "internal/sandbox", "internal/core"}
+
+// violation says why a package may not import another, or "".
+func violation(from, to string, test bool) string {
+	allowed, known := order[from]
+	if !known {
+		return fmt.Sprintf("%s has no place in the order: give it one in test/arch, and in docs/architecture.md", from)
+	}
+	if strings.HasPrefix(from, "test/") && test {
+		return "" // tests of the whole may know the whole
+	}
+	if test {
+		allowed = append(slices.Clone(allowed), testsToo...)
+	}
+	for _, pattern := range allowed {
+		if whole, ok := strings.CutSuffix(pattern, "/..."); ok && strings.HasPrefix(to, whole+"/") || pattern == to {
+			return ""
+		}
+	}
+	return fmt.Sprintf("%s imports %s, which is not to its left", from, to)
+}
+
+// ours are the imports that are packages of this module, as paths within it.
+func ours(imports []string) []string {
+	var paths []string
+	for _, name := range imports {
+		if within, ok := strings.CutPrefix(name, module+"/"); ok {
+			paths = append(paths, within)
+		}
+	}
+	return paths
+}
+
+// inspect returns the violations of one folder's package.
+func inspect(root, dir string) ([]string, error) {
+	// Files for every system count, not only those of the one that runs this.
+	context := build.Default
+	context.UseAllFiles = true
+	pkg, err := context.ImportDir(filepath.Join(root, dir), build.IgnoreVendor)
+	if err != nil && len(pkg.GoFiles)+len(pkg.TestGoFiles)+len(pkg.XTestGoFiles) == 0 {
+		return nil, err
+	}
+	from := filepath.ToSlash(dir)
+	var found []string
+	for _, to := range ours(pkg.Imports) {
+		if v := violation(from, to, false); v != "" {
+			found = append(found, v)
+		}
+	}
+	for _, to := range append(ours(pkg.TestImports), ours(pkg.XTestImports)...) {
+		if v := violation(from, to, true); v != "" && to != from {
+			found = append(found, "a test of "+v)
+		}
+	}
+	if _, known := order[from]; !known {
+		found = append(found, violation(from, "", false))
+	}
+	return found, nil
+}
+
+// folders lists the module's folders that hold Go files.
+func folders(root string) ([]string, error) {
+	seen := map[string]bool{}
+	err := filepath.WalkDir(root, func(name string, entry fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if entry.IsDir() && name != root && (strings.HasPrefix(entry.Name(), ".") || entry.Name() == "testdata") {
+			return filepath.SkipDir
+		}
+		if !entry.IsDir() && path.Ext(name) == ".go" {
+			dir, err := filepath.Rel(root, filepath.Dir(name))
+			if err != nil {
+				return err
+			}
+			seen[dir] = true
+		}
+		return nil
+	})
+	var list []string
+	for dir := range seen {
+		list = append(list, dir)
+	}
+	slices.Sort(list)
+	return list, err
+}
+
+func TestNoPackageImportsOneToItsRight(t *testing.T) {
+	root := filepath.Join("..", "..")
+	if _, err := os.Stat(filepath.Join(root, "go.mod")); err != nil {
+		t.Fatal(err)
+	}
+	dirs, err := folders(root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Contains(dirs, filepath.Join("internal", "core")) {
+		t.Fatalf("internal/core is not among %v", dirs)
+	}
+	for _, dir := range dirs {
+		found, err := inspect(root, dir)
+		if err != nil {
+			t.Errorf("%s: %v", dir, err)
+		}
+		for _, v := range found {
+			t.Error(v)
+		}
+	}
+}
+
+// The order itself must have a direction: if two packages may import each other, it forbids nothing.
+func TestTheOrderHasNoCircle(t *testing.T) {
+	var visit func(name string, path []string)
+	visit = func(name string, path []string) {
+		if slices.Contains(path, name) {
+			t.Errorf("the order has a circle: %s", strings.Join(append(path, name), " → "))
+			return
+		}
+		for _, next := range order[name] {
+			if !strings.HasSuffix(next, "/...") {
+				visit(next, append(slices.Clone(path), name))
+			}
+		}
+	}
+	for name := range order {
+		visit(name, nil)
+	}
+}
+
+func TestTheOrderRefusesWhatItShould(t *testing.T) {
+	refused := []struct {
+		from, to string
+		test     bool
+	}{
+		{"internal/core", "internal/store", false},
+		{"internal/store", "internal/store/sqlite", false},
+		{"internal/store/sqlite", "internal/config", false},
+		{"internal/ingest", "internal/store/sqlite", false},
+		{"internal/ingest", "internal/lane", false},
+		{"internal/lane", "internal/ingest", false},
+		{"internal/lane", "internal/step", false},
+		{"internal/step", "internal/step/sellsy", false},
+		{"internal/step/sellsy", "internal/sandbox", false},
+		{"internal/api", "internal/app", false},
+		{"internal/expr", "internal/config", false},
+		{"internal/expr", "internal/config", true},
+		{"internal/config", "internal/source", false},
+		{"internal/app", "cmd/relais", false},
+		{"internal/util", "internal/core", false},
+	}
+	for _, c := range refused {
+		if violation(c.from, c.to, c.test) == "" {
+			t.Errorf("%s may import %s (test: %t)", c.from, c.to, c.test)
+		}
+	}
+	allowed := []struct {
+		from, to string
+		test     bool
+	}{
+		{"internal/store", "internal/core", false},
+		{"internal/app", "internal/store/sqlite", false},
+		{"internal/lane", "internal/store/sqlite", true},
+		{"internal/step/sellsy", "internal/sandbox", true},
+	}
+	for _, c := range allowed {
+		if v := violation(c.from, c.to, c.test); v != "" {
+			t.Error(v)
+		}
+	}
+}
+
+// A made-up package, written to disk and read as the real ones are, must be found out.
+func TestAFabricatedImportIsFound(t *testing.T) {
+	root := t.TempDir()
+	write := func(dir, file, text string) {
+		t.Helper()
+		if err := os.MkdirAll(filepath.Join(root, dir), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(root, dir, file), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("internal/core", "core.go", "package core\n\nimport _ \"fmt\"\n")
+	write("internal/core", "core_windows.go", "package core\n\nimport _ \"relais/internal/store\"\n")
+	write("internal/expr", "expr_test.go", "package expr\n\nimport _ \"relais/internal/app\"\n")
+	write("internal/helpers", "helpers.go", "package helpers\n")
+	dirs, err := folders(root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var found []string
+	for _, dir := range dirs {
+		violations, err := inspect(root, dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		found = append(found, violations...)
+	}
+	want := []string{
+		"internal/core imports internal/store, which is not to its left",
+		"a test of internal/expr imports internal/app, which is not to its left",
+		"internal/helpers has no place in the order: give it one in test/arch, and in docs/architecture.md",
+	}
+	if !slices.Equal(found, want) {
+		t.Errorf("found\n%s\nwant\n%s", strings.Join(found, "\n"), strings.Join(want, "\n"))
+	}
+}
