@@ -43,6 +43,9 @@ type Routes interface {
 	Steps(to core.Destination) []string
 }
 
+// Predicate tells whether an event is chosen.
+type Predicate func(ctx context.Context, event *core.Event) (bool, error)
+
 // Configuration is the configuration in force and the file that it came from.
 type Configuration interface {
 	// State tells what is in force.
@@ -61,6 +64,8 @@ type Deps struct {
 	// Sources lists the configured sources' names, so that a pause of a name that doesn't exist is
 	// refused.
 	Sources func() []string
+	// Where compiles a condition on events; its error is shown to the caller.
+	Where func(expression string) (Predicate, error)
 	// RetryRejection verifies a refused request again by today's configuration and stores it as an
 	// event. An error with a code says why it is still refused.
 	RetryRejection func(ctx context.Context, r *store.Rejection) (core.EventID, error)

@@ -37,7 +37,7 @@ type attemptList struct{ Body List[Attempt] }
 
 // Cancel names the deliveries to cancel.
 type Cancel struct {
-	Deliveries []string `json:"deliveries" minItems:"1" maxItems:"1000" doc:"Pending deliveries"`
+	Deliveries []string `json:"deliveries" minItems:"1" maxItems:"1000" doc:"Pending deliveries, or dead ones that keep others waiting"`
 }
 
 type cancelRequest struct {
@@ -50,7 +50,7 @@ type cancelOne struct {
 	oneDelivery
 }
 
-// Cancelled says how many deliveries were cancelled; those that weren't pending are left as they are.
+// Cancelled says how many deliveries were cancelled; those that didn't wait are left as they are.
 type Cancelled struct {
 	Cancelled int `json:"cancelled"`
 }
@@ -61,8 +61,8 @@ func (s *server) registerDeliveries() {
 	register(s, operation(http.MethodGet, "/deliveries", "list-deliveries", "deliveries", "List deliveries, newest first", 422), s.listDeliveries)
 	register(s, operation(http.MethodGet, "/deliveries/{id}", "get-delivery", "deliveries", "One delivery with its finished steps", 404, 422), s.getDelivery)
 	register(s, operation(http.MethodGet, "/deliveries/{id}/attempts", "list-attempts", "deliveries", "A delivery's attempts", 404, 422), s.listAttempts)
-	register(s, operation(http.MethodPost, "/deliveries/{id}/cancel", "cancel-delivery", "deliveries", "End a pending delivery", 404, 409, 422), s.cancelOne)
-	register(s, operation(http.MethodPost, "/deliveries/cancel", "cancel-deliveries", "deliveries", "End pending deliveries", 422), s.cancel)
+	register(s, operation(http.MethodPost, "/deliveries/{id}/cancel", "cancel-delivery", "deliveries", "End a delivery that waits", 404, 409, 422), s.cancelOne)
+	register(s, operation(http.MethodPost, "/deliveries/cancel", "cancel-deliveries", "deliveries", "End deliveries that wait", 422), s.cancel)
 }
 
 func (s *server) listDeliveries(ctx context.Context, in *listDeliveries) (*deliveryList, error) {
@@ -140,7 +140,7 @@ func (s *server) cancelOne(ctx context.Context, in *cancelOne) (*cancelResult, e
 		return nil, err
 	}
 	if n == 0 {
-		return nil, core.Errorf(core.CodeConflict, "%s is %s: only a pending delivery can be cancelled", d.ID, d.State)
+		return nil, core.Errorf(core.CodeConflict, "%s is %s: only a delivery that waits, or a dead one that keeps others waiting, can be cancelled", d.ID, d.State)
 	}
 	s.Changed()
 	return &cancelResult{Cancelled{n}}, nil

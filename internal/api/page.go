@@ -9,7 +9,7 @@ import (
 
 // Page is the part of a list's request that says which page.
 type Page struct {
-	Limit  int    `query:"limit" minimum:"1" maximum:"1000" default:"50" doc:"Entries on a page"`
+	Limit  int    `query:"limit" minimum:"1" maximum:"500" default:"50" doc:"Entries on a page"`
 	Cursor string `query:"cursor" doc:"next_cursor of the page before"`
 }
 

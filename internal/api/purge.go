@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"relais/internal/core"
@@ -32,6 +33,8 @@ type Purged struct {
 	Undecided        int      `json:"undecided" doc:"Kept because the condition could not be evaluated on them, a missing key for instance"`
 	UndecidedExample string   `json:"undecided_example,omitempty"`
 	Events           []string `json:"events" doc:"The first hundred that matched"`
+	// Note is set when rows are gone and an older copy of their bytes may still be on the disk.
+	Note string `json:"note,omitempty" doc:"What is still to be done"`
 }
 
 type purgeRequest struct {
@@ -95,9 +98,9 @@ func (s *server) choosePurge(ctx context.Context, p *Purge) ([]core.EventID, *Pu
 // eventsWhere reads every event that the filter takes, repeats included (they hold the same person's
 // data), a page at a time.
 func (s *server) eventsWhere(ctx context.Context, p *Purge, result *Purged) ([]core.EventID, error) {
-	holds, err := where(p.Where)
+	holds, err := s.Where(p.Where)
 	if err != nil {
-		return nil, at("body.where", err)
+		return nil, at("body.where", asInvalid(err))
 	}
 	types, err := pattern("body.type", p.Type)
 	if err != nil {
@@ -134,27 +137,45 @@ func (s *server) eventsWhere(ctx context.Context, p *Purge, result *Purged) ([]c
 
 // purgeIDs deletes in small transactions; where one of a batch is running, the others still go.
 func (s *server) purgeIDs(ctx context.Context, ids []core.EventID, by string, result *Purged) error {
-	for start := 0; start < len(ids); start += purgeBatch {
-		batch := ids[start:min(start+purgeBatch, len(ids))]
-		n, err := s.Store.Purge(ctx, batch, by)
+	for batch := range slices.Chunk(ids, purgeBatch) {
+		err := s.purgeBatch(ctx, batch, by, result)
 		if err == nil {
-			result.Purged += n
 			continue
 		}
 		if core.CodeOf(err) != core.CodeConflict {
 			return err
 		}
 		for i := range batch {
-			n, err := s.Store.Purge(ctx, batch[i:i+1], by)
-			switch {
-			case err == nil:
-				result.Purged += n
-			case core.CodeOf(err) == core.CodeConflict:
+			err := s.purgeBatch(ctx, batch[i:i+1], by, result)
+			if core.CodeOf(err) == core.CodeConflict {
 				result.Busy++
-			default:
+			} else if err != nil {
 				return err
 			}
 		}
 	}
 	return nil
+}
+
+// purgeBatch deletes one batch. An error that comes with a number means that the rows are gone and the
+// log behind them could not be emptied: the next batch empties it, and only the last one's note stays.
+func (s *server) purgeBatch(ctx context.Context, batch []core.EventID, by string, result *Purged) error {
+	n, err := s.Store.Purge(ctx, batch, by)
+	result.Purged += n
+	if n > 0 {
+		result.Note = ""
+		if err != nil {
+			result.Note = err.Error()
+		}
+		return nil
+	}
+	return err
+}
+
+// asInvalid gives the error of an expression, which is for whoever wrote it, a code.
+func asInvalid(err error) error {
+	if core.CodeOf(err) != "" {
+		return err
+	}
+	return core.Errorf(core.CodeInvalid, "%w", err)
 }

@@ -72,7 +72,7 @@ func (s *server) registerReplay() {
 const replayBatch = 200
 
 func (s *server) replay(ctx context.Context, in *replayRequest) (*replayResult, error) {
-	plan := &replayPlan{server: s, routes: s.Routes(), in: &in.Body, out: Replayed{
+	plan := &replayPlan{server: s, routes: s.Routes(), in: &in.Body, chosen: map[place]bool{}, out: Replayed{
 		DryRun: in.Body.DryRun, Deliveries: []ReplayedOne{}, SkippedItems: []NotReplayed{}, SkippedBy: map[string]int{},
 	}}
 	if err := plan.choose(ctx); err != nil {

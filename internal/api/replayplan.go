@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 
@@ -18,7 +19,14 @@ type replayPlan struct {
 	in     *Replay
 	only   *core.Destination
 	made   []store.NewReplay
+	// chosen keeps an event from going twice to one destination in one replay.
+	chosen map[place]bool
 	out    Replayed
+}
+
+type place struct {
+	event core.EventID
+	to    core.Destination
 }
 
 func (p *replayPlan) choose(ctx context.Context) error {
@@ -238,15 +246,7 @@ func (p *replayPlan) filteredEvents(ctx context.Context) error {
 
 // addEvent adds the deliveries of an event to what it matches today, or to the one destination.
 func (p *replayPlan) addEvent(ctx context.Context, event *core.Event) error {
-	var deliveries []store.NewDelivery
-	for cursor, done := "", false; !done; {
-		var more []store.NewDelivery
-		more, done = p.routes.MatchAfter(event, cursor, 100)
-		deliveries = append(deliveries, more...)
-		if len(more) > 0 {
-			cursor = more[len(more)-1].Destination.Name
-		}
-	}
+	deliveries, _ := p.routes.MatchAfter(event, "", math.MaxInt)
 	if p.only != nil {
 		// A person who names the destination means it, also for an event that it doesn't match.
 		d, err := p.routes.Delivery(event, *p.only)
@@ -289,6 +289,12 @@ func (p *replayPlan) addDelivery(ctx context.Context, d *core.Delivery) error {
 
 // add plans one delivery, unless the one that it would do again is still to run by itself.
 func (p *replayPlan) add(ctx context.Context, event *core.Event, d *store.NewDelivery, of core.DeliveryID) error {
+	here := place{event.ID, d.Destination}
+	if p.chosen[here] {
+		p.skip(event.ID, d.Destination.String(), "it was chosen twice")
+		return nil
+	}
+	p.chosen[here] = true
 	if of != 0 {
 		before, err := p.server.Store.Delivery(ctx, of)
 		if err != nil {
