@@ -43,7 +43,7 @@ $(LINT):
 	mv .tools/bin/golangci-lint $@
 
 bench: build ## the table of speeds, and its JSON in bench/results (BENCH='--only latency')
-	bin/relais bench $(BENCH)
+	bin/relais bench --dir bin --results bench/results $(BENCH)
 
 chaos: ## kill relais 200 times under load and count what was lost or done twice (CHAOS='-kills 20')
 	$(GO) run ./test/chaos $(CHAOS)
