@@ -88,11 +88,13 @@ type Appended struct {
 type FanOut struct {
 	Event    core.Event
 	RouteSet string
-	// Cursor is the name of the last destination that has its delivery; "" at the start.
+	// Cursor is the last destination that has its delivery, as Destination.String writes it; "" at the
+	// start.
 	Cursor string
 }
 
-// ExpandParams are the next deliveries of an order to fan out. Destinations are expanded in order of name.
+// ExpandParams are the next deliveries of an order to fan out. Destinations are expanded in the
+// order of what Destination.String writes.
 type ExpandParams struct {
 	Event      core.EventID
 	Deliveries []NewDelivery

@@ -1,0 +1,234 @@
+package sqlite
+
+import (
+	"context"
+	"time"
+
+	"relais/internal/core"
+	"relais/internal/store"
+)
+
+const (
+	flagRedacted = 1
+	flagTest     = 2
+)
+
+// Append implements store.Appender.
+func (s *Store) Append(ctx context.Context, batch []store.Accepted) ([]store.Appended, error) {
+	if len(batch) == 0 {
+		return nil, nil
+	}
+	results := make([]store.Appended, len(batch))
+	err := s.do(ctx, ingest, func(t *tx) error {
+		for i := range batch {
+			var err error
+			if results[i], err = t.append(&batch[i]); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return results, nil
+}
+
+func (t *tx) append(a *store.Accepted) (store.Appended, error) {
+	e := &a.Event
+	var key dedupKey
+	if a.DedupKey != ([16]byte{}) && a.DedupWindow > 0 {
+		key = newDedupKey(a.DedupKey, a.DedupWindow, t.now)
+	}
+	repeatOf := e.RepeatOf
+	if key.window > 0 && !a.Force {
+		first, found, err := t.seen(key)
+		if err != nil {
+			return store.Appended{}, err
+		}
+		if found {
+			repeatOf = first
+		}
+	}
+	if repeatOf == e.ID {
+		repeatOf = core.EventID{} // it is the first itself, sent again after an unknown outcome
+	}
+	seq, isNew, err := t.insertEvent(e, repeatOf)
+	if err != nil {
+		return store.Appended{}, err
+	}
+	if !isNew {
+		return t.appended(e.ID)
+	}
+	if repeatOf.IsZero() || a.Force {
+		if err := t.insertWork(a, seq, key); err != nil {
+			return store.Appended{}, err
+		}
+	}
+	return store.Appended{Seq: seq, RepeatOf: repeatOf}, nil
+}
+
+// insertWork stores what a first event brings with it: its dedup key, and its deliveries or the order
+// to make them.
+func (t *tx) insertWork(a *store.Accepted, seq int64, key dedupKey) error {
+	if key.window > 0 {
+		if err := t.remember(key, seq); err != nil {
+			return err
+		}
+	}
+	set, err := t.routeSet(a.RouteSet)
+	if err != nil {
+		return err
+	}
+	if a.FanOut {
+		return t.c.q("INSERT INTO fan_out (event, route_set, cursor) VALUES (?, ?, '')").int(seq).int(set).exec()
+	}
+	if len(a.Deliveries) == 0 {
+		return nil
+	}
+	source, err := t.name(a.Event.Source)
+	if err != nil {
+		return err
+	}
+	for i := range a.Deliveries {
+		d := &a.Deliveries[i]
+		if _, err := t.insertDelivery(newRow{
+			event: seq, source: source, sourceName: a.Event.Source, destination: d.Destination,
+			priority: d.Priority, delay: d.Delay, ordered: d.Ordered, orderKey: d.OrderKey, routeSet: set,
+		}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// insertEvent stores an event unless its id is stored already.
+func (t *tx) insertEvent(e *core.Event, repeatOf core.EventID) (seq int64, isNew bool, err error) {
+	tenant, err := t.name(tenantOr(e.Tenant))
+	if err != nil {
+		return 0, false, err
+	}
+	source, err := t.name(e.Source)
+	if err != nil {
+		return 0, false, err
+	}
+	format, err := t.name(string(e.Format))
+	if err != nil {
+		return 0, false, err
+	}
+	native := e.NativeType
+	if native == e.Type {
+		native = ""
+	}
+	flags := int64(0)
+	if e.Redacted {
+		flags |= flagRedacted
+	}
+	if e.Test {
+		flags |= flagTest
+	}
+	seq = t.m.event + 1
+	q := t.c.q(`INSERT INTO event (seq, id, tenant, source, type, native, at, format, flags, repeat_of)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING`).
+		int(seq).blob(e.ID[:]).int(tenant).int(source).text(e.Type).textOrNull(native).
+		int(micros(e.ReceivedAt)).int(format).int(flags)
+	if repeatOf.IsZero() {
+		q.null()
+	} else {
+		q.blob(repeatOf[:])
+	}
+	if err := q.exec(); err != nil {
+		return 0, false, err
+	}
+	if t.c.changes() == 0 {
+		return 0, false, nil
+	}
+	t.m.event = seq
+	return seq, true, t.c.q("INSERT INTO payload (seq, header, query, path, body) VALUES (?, ?, ?, ?, ?)").
+		int(seq).blob(e.Header).textOrNull(e.Query).textOrNull(e.Path).blob(e.Body).exec()
+}
+
+// appended reports a stored event as it was when it was stored.
+func (t *tx) appended(id core.EventID) (store.Appended, error) {
+	q := t.c.q("SELECT seq, repeat_of FROM event WHERE id = ?").blob(id[:])
+	var a store.Appended
+	if q.next() {
+		a.Seq = q.colInt(0)
+		copy(a.RepeatOf[:], q.view(1))
+	}
+	return a, q.end()
+}
+
+func tenantOr(tenant string) string {
+	if tenant == "" {
+		return core.DefaultTenant
+	}
+	return tenant
+}
+
+// newRow is a delivery to be stored.
+type newRow struct {
+	event       int64
+	source      int64
+	sourceName  string
+	destination core.Destination
+	priority    core.Priority
+	delay       time.Duration
+	ordered     bool
+	orderKey    string
+	routeSet    int64
+	replay      int64
+	fromStep    string
+	// first puts an ordered delivery before those that wait.
+	first bool
+}
+
+const (
+	waitOrder  = 1
+	waitSource = 2
+)
+
+// insertDelivery stores a delivery, unless the event has one for that destination and replay.
+func (t *tx) insertDelivery(r newRow) (id int64, err error) {
+	if r.priority > core.PriorityLow {
+		return 0, core.Errorf(core.CodeInvalid, "priority %d: allowed are 0 to %d", r.priority, core.PriorityLow)
+	}
+	l, err := t.lane(r.destination)
+	if err != nil {
+		return 0, err
+	}
+	wait := int64(0)
+	if t.m.sourcePaused(r.sourceName) {
+		wait |= waitSource
+	}
+	if r.ordered && !r.first {
+		behind, err := t.chainBusy(l.id, r.orderKey)
+		if err != nil {
+			return 0, err
+		}
+		if behind {
+			wait |= waitOrder
+		}
+	}
+	id = t.m.delivery + 1
+	q := t.c.q(`INSERT INTO delivery (id, event, lane, source, state, wait, class, due, claim, attempts,
+		interruptions, life, replay, route_set, created, finished, skipped, stops, order_key, from_step)
+		VALUES (?, ?, ?, ?, 0, ?, ?, ?, 0, 0, 0, 0, ?, ?, ?, 0, 0, 0, ?, ?)
+		ON CONFLICT (event, lane, replay) DO NOTHING`).
+		int(id).int(r.event).int(l.id).int(r.source).int(wait).int(int64(core.Class(r.priority, 0))).
+		int(t.now + r.delay.Microseconds()).int(r.replay).int(r.routeSet).int(t.now)
+	if r.ordered {
+		q.text(r.orderKey)
+	} else {
+		q.null()
+	}
+	if err := q.textOrNull(r.fromStep).exec(); err != nil {
+		return 0, err
+	}
+	if t.c.changes() == 0 {
+		return 0, nil
+	}
+	t.m.delivery = id
+	t.m.pending++
+	return id, nil
+}

@@ -1,0 +1,114 @@
+package sqlite
+
+import (
+	"time"
+
+	sqlite3 "modernc.org/sqlite/lib"
+)
+
+// checkpointer copies the WAL to the database, off the writer's way.
+//
+// A passive checkpoint never waits, and never makes anyone wait. SQLite starts the WAL again at its
+// beginning when all of it was copied and no reader stands in it; under steady writing that moment may
+// never come, since frames are added while others are copied. So, past a bound, the checkpointer copies
+// until little is left and then holds the writer back for the little: a few milliseconds, once for many
+// megabytes. A reader in the WAL only delays this, for as long as readers are bounded.
+type checkpointer struct {
+	s      *Store
+	frames int64 // of WAL that start a checkpoint
+	signal chan struct{}
+	conn   *conn
+	// done is how many pages the writer had written when the last checkpoint began.
+	done int64
+}
+
+const (
+	// The writer is held back once the WAL has this many times the frames that start a checkpoint.
+	holdFactor = 2
+	// littleLeft is how many frames may be left to copy while the writer is held back.
+	littleLeft = 256
+	// idleCheckpoint is how long a WAL with anything in it waits for more.
+	retryCheckpoint = time.Second
+)
+
+func newCheckpointer(s *Store, bytes int64) *checkpointer {
+	return &checkpointer{s: s, frames: max(bytes/pageSize, 1), signal: make(chan struct{}, 1)}
+}
+
+// consider wakes the checkpointer when enough was written. It is called after every commit.
+func (k *checkpointer) consider() {
+	select {
+	case k.signal <- struct{}{}:
+	default:
+	}
+}
+
+func (k *checkpointer) loop() {
+	for {
+		select {
+		case <-k.s.closing.Done():
+			return
+		case <-k.signal:
+		}
+		written := k.s.writer.pages.Load()
+		if written < k.done { // another connection counts from 0
+			k.done = 0
+		}
+		if written-k.done < k.frames {
+			continue
+		}
+		if err := k.run(); err != nil {
+			// The disk fails, or is full: the WAL keeps everything, and the writer says so.
+			k.close()
+			select {
+			case <-k.s.closing.Done():
+				return
+			case <-time.After(retryCheckpoint):
+			}
+			continue
+		}
+		k.done = written
+	}
+}
+
+func (k *checkpointer) run() error {
+	if k.conn == nil {
+		c, err := connect(k.s.path, readWrite, "PRAGMA busy_timeout = 0", "PRAGMA wal_autocheckpoint = 0",
+			"PRAGMA synchronous = "+k.synchronous(), "PRAGMA cache_size = -256")
+		if err != nil {
+			return err
+		}
+		k.conn = c
+	}
+	frames, copied, err := k.conn.checkpoint(sqlite3.SQLITE_CHECKPOINT_PASSIVE)
+	for turns := 0; err == nil && int64(frames) > holdFactor*k.frames && copied < frames && turns < 4; turns++ {
+		if frames-copied <= littleLeft || turns == 3 {
+			k.s.writer.turn.Lock()
+			_, _, err = k.conn.checkpoint(sqlite3.SQLITE_CHECKPOINT_PASSIVE)
+			k.s.writer.turn.Unlock()
+			break
+		}
+		frames, copied, err = k.conn.checkpoint(sqlite3.SQLITE_CHECKPOINT_PASSIVE)
+	}
+	return err
+}
+
+func (k *checkpointer) synchronous() string {
+	if k.s.writer.sync == SyncOff {
+		return "OFF"
+	}
+	return "FULL"
+}
+
+func (k *checkpointer) close() {
+	if k.conn != nil {
+		k.conn.close()
+		k.conn = nil
+	}
+}
+
+// rescueWAL copies the whole WAL to the database with syncs, and empties it.
+func (w *writer) rescueWAL() error {
+	_, _, err := w.conn.checkpoint(sqlite3.SQLITE_CHECKPOINT_TRUNCATE)
+	return err
+}

@@ -1,0 +1,53 @@
+package sqlite
+
+import (
+	"time"
+
+	"relais/internal/core"
+)
+
+// dedupKey is a key with its place. Time is cut into slots as long as the window; a key of slot k is
+// needed until the end of slot k+1, which names its bucket. A key seen within the window is in this
+// slot's bucket or in the one before.
+type dedupKey struct {
+	key    [16]byte
+	window int64 // milliseconds
+	bucket int64 // seconds
+	now    int64 // milliseconds
+}
+
+func newDedupKey(key [16]byte, window time.Duration, now int64) dedupKey {
+	w := max(window.Milliseconds(), 1000)
+	ms := now / 1000
+	return dedupKey{key: key, window: w, bucket: (ms/w + 2) * w / 1000, now: ms}
+}
+
+// seen finds the event that had the key within the window. A key whose event is gone is forgotten: there
+// is nothing to link a repeat to.
+func (t *tx) seen(k dedupKey) (first core.EventID, found bool, err error) {
+	for _, bucket := range [2]int64{k.bucket, k.bucket - k.window/1000} {
+		q := t.c.q("SELECT event, at FROM dedup WHERE bucket = ? AND key = ?").int(bucket).blob(k.key[:])
+		seq := int64(0)
+		if q.next() && k.now-q.colInt(1) < k.window {
+			seq = q.colInt(0)
+		}
+		if err := q.end(); err != nil {
+			return first, false, err
+		}
+		if seq == 0 {
+			continue
+		}
+		q = t.c.q("SELECT id FROM event WHERE seq = ?").int(seq)
+		found = q.next()
+		copy(first[:], q.view(0))
+		if err := q.end(); err != nil || found {
+			return first, found, err
+		}
+	}
+	return first, false, nil
+}
+
+func (t *tx) remember(k dedupKey, seq int64) error {
+	return t.c.q("INSERT OR REPLACE INTO dedup (bucket, key, event, at) VALUES (?, ?, ?, ?)").
+		int(k.bucket).blob(k.key[:]).int(seq).int(k.now).exec()
+}

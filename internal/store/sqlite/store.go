@@ -1,0 +1,191 @@
+// Package sqlite is the embedded store: one database in one data folder, for one process.
+//
+// Durability. A method that returned without an error has had its transaction written to the WAL and
+// synced (synchronous=FULL). After a failed sync the connection is closed and reopened, and everything
+// in the WAL is copied to the database and synced there before another commit is tried: a page that the
+// kernel forgot after a failed sync is never built upon.
+//
+// One writer. All writes pass through one goroutine with one connection. It merges the operations that
+// wait into one transaction and one sync: while a sync runs, the next ones gather. Each operation
+// succeeds or fails alone; a failed commit fails all that were in it. Ingest, outcomes, claims,
+// housekeeping and rejections wait in queues that share the writer's time by weight, so that a flood of
+// one leaves the others their part.
+//
+// Readers have connections of their own, are interrupted after a bound, and so never hold the WAL for
+// longer. Checkpoints have a connection of their own too.
+//
+// What the process knows of the folder between transactions (sequences, lanes' running counts, pauses)
+// is held in memory, where a rolled-back operation is undone: the folder's lock proves that nobody else
+// writes.
+package sqlite
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"relais/internal/core"
+	"relais/internal/store"
+)
+
+// SyncMode says when the disk is waited for.
+type SyncMode int
+
+const (
+	// SyncFull waits for the disk at every commit: what is acknowledged is kept.
+	SyncFull SyncMode = iota
+	// SyncOff waits never. It is for tests that count on nothing after a power cut.
+	SyncOff
+)
+
+// Options say where the database is and bound what it may take. Zero members have defaults.
+type Options struct {
+	Dir string
+	Now func() time.Time
+	// ReaderTimeout ends a read (2 s). An open read keeps the WAL from starting again.
+	ReaderTimeout time.Duration
+	// CheckpointBytes of WAL start a checkpoint (16 MiB).
+	CheckpointBytes int64
+	Sync            SyncMode
+}
+
+const (
+	pageSize        = 4096
+	databaseName    = "relais.db"
+	readers         = 4
+	defaultReadTime = 2 * time.Second
+	defaultWAL      = 16 << 20
+)
+
+// Store is the store.Store of a data folder.
+type Store struct {
+	path string
+	now  func() time.Time
+	lock *os.File
+
+	writer     *writer
+	readers    chan *conn
+	readTime   time.Duration
+	checkpoint *checkpointer
+	background sync.WaitGroup
+	closing    context.Context
+	stop       context.CancelFunc
+	closeOnce  sync.Once
+}
+
+var _ store.Store = (*Store)(nil)
+
+// Open locks the folder (made at need, mode 0700), opens or makes its database, and starts the writer.
+// Nothing in it grows with the number of stored events.
+func Open(ctx context.Context, o Options) (*Store, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	o = o.withDefaults()
+	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
+		return nil, core.Errorf(core.CodeUnavailable, "the data folder can't be made: %w", err)
+	}
+	lock, err := lockFolder(o.Dir)
+	if err != nil {
+		return nil, err
+	}
+	s, err := open(o)
+	if err != nil {
+		_ = lock.Close()
+		return nil, public(err)
+	}
+	s.lock = lock
+	s.start()
+	return s, nil
+}
+
+func (o Options) withDefaults() Options {
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.ReaderTimeout == 0 {
+		o.ReaderTimeout = defaultReadTime
+	}
+	if o.CheckpointBytes == 0 {
+		o.CheckpointBytes = defaultWAL
+	}
+	return o
+}
+
+func open(o Options) (*Store, error) {
+	path := filepath.Join(o.Dir, databaseName)
+	// SQLite gives the WAL and its index the database's mode.
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600) //nolint:gosec // the operator's folder
+	if err != nil {
+		return nil, core.Errorf(core.CodeUnavailable, "the database can't be opened: %w", err)
+	}
+	if err := f.Close(); err != nil {
+		return nil, err
+	}
+	s := &Store{
+		path: path, now: o.Now, readTime: o.ReaderTimeout,
+		readers: make(chan *conn, readers),
+	}
+	for range readers {
+		s.readers <- nil
+	}
+	s.closing, s.stop = context.WithCancel(context.Background())
+	s.writer = newWriter(s, o.Sync)
+	if err := s.writer.open(); err != nil {
+		return nil, err
+	}
+	if err := migrate(s.writer.conn); err != nil {
+		s.writer.conn.close()
+		return nil, err
+	}
+	if err := s.writer.loadMemory(); err != nil {
+		s.writer.conn.close()
+		return nil, err
+	}
+	s.checkpoint = newCheckpointer(s, o.CheckpointBytes)
+	return s, nil
+}
+
+func (s *Store) start() {
+	s.background.Go(s.writer.loop)
+	s.background.Go(s.checkpoint.loop)
+	s.background.Go(s.releaseResumed)
+}
+
+// Close waits for the operations that are in the writer, and closes. Later calls fail.
+func (s *Store) Close() error {
+	var err error
+	s.closeOnce.Do(func() {
+		s.stop()
+		s.writer.wake()
+		s.background.Wait()
+		for range readers {
+			if c := <-s.readers; c != nil {
+				c.close()
+			}
+		}
+		s.checkpoint.close()
+		s.writer.close()
+		err = s.lock.Close()
+	})
+	return err
+}
+
+var errClosed = core.Errorf(core.CodeUnavailable, "%w", &awayError{words: "the store is closed", cause: errors.New("closed")})
+
+func micros(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.UnixMicro()
+}
+
+func moment(us int64) time.Time {
+	if us == 0 {
+		return time.Time{}
+	}
+	return time.UnixMicro(us).UTC()
+}
