@@ -55,6 +55,7 @@ type Options struct {
 // Egress makes outbound calls under its policy. It is safe for concurrent use.
 type Egress struct {
 	trusted     map[string]bool
+	roots       *x509.CertPool
 	trustedHTTP *http.Transport
 	guardedHTTP *http.Transport
 	open        *net.Dialer // for trusted hosts
@@ -70,6 +71,7 @@ func New(o Options) (*Egress, error) {
 		trusted:     make(map[string]bool, len(o.Trusted)),
 		timeout:     o.Timeout,
 		maxResponse: o.MaxResponse,
+		roots:       o.RootCAs,
 	}
 	if e.timeout == 0 {
 		e.timeout = defaultTimeout
@@ -95,7 +97,7 @@ func New(o Options) (*Egress, error) {
 func (e *Egress) Client() *http.Client { return &http.Client{Transport: (*roundTripper)(e)} }
 
 // DialMail connects to a mail server: trusted when smtp://address stands in the configuration, guarded
-// otherwise. The connection keeps the total deadline, whoever reads from it.
+// otherwise. A conversation has no answer to bound: its deadlines are the mail client's.
 func (e *Egress) DialMail(ctx context.Context, network, address string) (net.Conn, error) {
 	host, port, err := net.SplitHostPort(address)
 	if err != nil {
@@ -111,10 +113,12 @@ func (e *Egress) DialMail(ctx context.Context, network, address string) (net.Con
 	if err != nil {
 		return nil, fail(err, progress{})
 	}
-	if err := conn.SetDeadline(time.Now().Add(e.timeout)); err != nil {
-		return nil, fail(err, progress{})
-	}
 	return conn, nil
+}
+
+// TLS is how a server of that name is verified where the caller speaks TLS itself.
+func (e *Egress) TLS(host string) *tls.Config {
+	return &tls.Config{MinVersion: tls.VersionTLS12, ServerName: host, RootCAs: e.roots}
 }
 
 // CloseIdle closes the connections that wait for another call, when a new configuration takes over.

@@ -3,10 +3,8 @@ package step
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
-	"relais/internal/core"
 	"relais/internal/store"
 )
 
@@ -15,11 +13,11 @@ var onDeadTries = []time.Duration{0, time.Second, 5 * time.Second}
 
 // RunOnDead runs the route's on_dead step for a delivery that is dead, or is about to be written so, and
 // sees failure.reason, failure.message and failure.attempts. It is at least once: a caller that runs it
-// before the outcome is written tells twice after a crash, and never not at all. The error says that
-// nobody could be told, after a few tries; the delivery is dead all the same.
-func (p *Program) RunOnDead(ctx context.Context, claimed *store.Claimed, outcome store.Outcome) error {
+// before the outcome is written tells twice after a crash, and never not at all. When nobody could be
+// told after a few tries, the log says so; the delivery is dead all the same.
+func (p *Program) RunOnDead(ctx context.Context, claimed *store.Claimed, outcome store.Outcome) {
 	if p.onDead == nil {
-		return nil
+		return
 	}
 	r := p.newRun(claimed)
 	attempts := claimed.Delivery.Attempts
@@ -34,19 +32,23 @@ func (p *Program) RunOnDead(ctx context.Context, claimed *store.Claimed, outcome
 			}
 		}
 	}
+	if err := r.tell(ctx); err != nil {
+		p.o.Log.Error("nobody could be told of a dead delivery", "delivery", claimed.Delivery.ID.String(), "route", p.name, "error", err)
+	}
+}
+
+func (r *run) tell(ctx context.Context) error {
 	var last error
 	for _, pause := range onDeadTries {
 		if err := sleep(ctx, pause); err != nil {
 			return errors.Join(err, last)
 		}
-		effects := newEffects(p.o.Store, r.holder, claimed.Delivery.Destination.Tenant, p.onDead.connectionName)
-		_, err := r.attempt(ctx, p.onDead, effects)
-		if err == nil {
+		effects := newEffects(r.o.Store, r.holder, r.claimed.Delivery.Destination.Tenant, r.onDead.connectionName)
+		if _, last = r.attempt(ctx, r.onDead, effects); last == nil {
 			return nil
 		}
-		last = fmt.Errorf("on_dead of route %s for %s: %w", p.name, claimed.Delivery.ID, err)
 		var failure *Failure
-		if errors.As(err, &failure) && (failure.Disposition == Final || failure.Reason == core.ReasonExpression) {
+		if errors.As(last, &failure) && failure.Disposition == Final {
 			return last
 		}
 	}

@@ -58,6 +58,9 @@ func stoppedOutcome(ctx context.Context, s *compiled, effects *heldEffects, fail
 
 func unknownOutcome(s *compiled, failure *Failure) store.Outcome {
 	out := store.Outcome{Verdict: store.VerdictRetry, Delay: failure.After, Reason: core.ReasonUnknown, Message: failure.Message}
+	if s.kind.Class != ClassAtLeastOnce && failure.Reason != core.ReasonNone {
+		out.Reason = failure.Reason // repeating is safe, so that only the cause is of interest
+	}
 	if s.stopsOnUnknown() {
 		out.Verdict, out.Delay = store.VerdictDead, 0
 		out.Message += "; on_unknown is stop: look whether it arrived, then replay or leave it"
