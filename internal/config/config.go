@@ -8,6 +8,7 @@ package config
 import (
 	"fmt"
 	"net/netip"
+	"strings"
 	"time"
 
 	"relais/internal/core"
@@ -57,26 +58,29 @@ type Problem struct {
 }
 
 func (p Problem) String() string {
-	return fmt.Sprintf("%s:%d:%d: %s: %s", p.Place.File, p.Place.Line, p.Place.Column, p.Path, p.Message)
+	where := p.Place.File
+	if p.Place.Line > 0 {
+		where = fmt.Sprintf("%s:%d:%d", p.Place.File, p.Place.Line, p.Place.Column)
+	}
+	if p.Path == "" {
+		return where + ": " + p.Message
+	}
+	return where + ": " + p.Path + ": " + p.Message
 }
 
 // Problems are all that is wrong with a configuration; as an error, one line each.
 type Problems []Problem
 
+func (p Problems) Error() string {
+	lines := make([]string, len(p))
+	for i, problem := range p {
+		lines[i] = problem.String()
+	}
+	return strings.Join(lines, "\n")
+}
+
 // At returns the place of a path, or of its nearest parent that stands in the file.
 func (c *Config) At(path string) Place { return nearest(c.places, path) }
-
-// Secret is a value that is never printed: its formats, its JSON and its log value are all "[secret]".
-type Secret struct{ value string }
-
-// NewSecret keeps a value from being printed.
-func NewSecret(value string) Secret { return Secret{value} }
-
-// Reveal returns the value, for the one place that needs it.
-func (s Secret) Reveal() string { return s.value }
-
-// IsZero tells whether there is no value.
-func (s Secret) IsZero() bool { return s.value == "" }
 
 // Ingest bounds what comes in.
 type Ingest struct {

@@ -55,7 +55,7 @@ func Split(s string) ([]Segment, error) {
 			start := i + len(opening)
 			length := sourceLength(s[start:])
 			if length < 0 {
-				return nil, &CompileError{Source: s, Offset: i, Message: `${{ is not closed: }} is missing (to write the text "${{", write $${{)`}
+				return nil, &CompileError{Source: s, Offset: i, Message: notClosed}
 			}
 			segments = append(segments, Segment{Text: s[start : start+length], Expr: true, Offset: start})
 			i = start + length + len(closing)
@@ -296,3 +296,14 @@ func (n objectNode) eval(ctx context.Context, vars Vars) (any, error) {
 	}
 	return out, nil
 }
+
+// Length returns the length of the ${{ }} that s begins with.
+func Length(s string) (int, error) {
+	length := sourceLength(strings.TrimPrefix(s, opening))
+	if length < 0 || !strings.HasPrefix(s, opening) {
+		return 0, &CompileError{Source: s, Message: notClosed}
+	}
+	return len(opening) + length + len(closing), nil
+}
+
+const notClosed = `${{ is not closed: }} is missing (to write the text "${{", write $${{)`
