@@ -76,6 +76,9 @@ func (s *Source) Redacts() bool { return len(s.redact) > 0 }
 // stored, signatures are.
 func (s *Source) Retriable() bool { return s.signature != nil && len(s.redact) == 0 }
 
+// SignsURL tells whether Request.URL is a part of what is signed; where it isn't, it may be left empty.
+func (s *Source) SignsURL() bool { return s.signature != nil && signs(s.signature.parts, signedURL) }
+
 // Sign adds to the request what its provider would add to it, made with the source's first secret.
 func (s *Source) Sign(req *Request) error {
 	switch {

@@ -1,0 +1,125 @@
+package ingest
+
+import (
+	"net/http"
+	"net/netip"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/time/rate"
+)
+
+// clientAddress is who sends the request. X-Forwarded-For is a claim: what a trusted proxy added is
+// believed, from the right, as far as the addresses are themselves trusted proxies; the first that isn't
+// is the client. The zero Addr is nobody, and matches no list.
+func clientAddress(r *http.Request, trusted []netip.Prefix) netip.Addr {
+	peer, err := netip.ParseAddrPort(r.RemoteAddr)
+	if err != nil {
+		return netip.Addr{}
+	}
+	addr := peer.Addr().Unmap()
+	if len(trusted) == 0 || !contains(trusted, addr) {
+		return addr
+	}
+	lists := r.Header["X-Forwarded-For"]
+	for i := len(lists) - 1; i >= 0; i-- {
+		for list := lists[i]; list != ""; {
+			cut := strings.LastIndexByte(list, ',')
+			next, ok := parseForwarded(strings.TrimSpace(list[cut+1:]))
+			if !ok {
+				return addr // nobody knows what stands before it
+			}
+			addr = next
+			if !contains(trusted, addr) {
+				return addr
+			}
+			list = list[:max(cut, 0)]
+		}
+	}
+	return addr
+}
+
+// parseForwarded reads an address, with or without a port.
+func parseForwarded(text string) (netip.Addr, bool) {
+	if addr, err := netip.ParseAddr(text); err == nil {
+		return addr.Unmap().WithZone(""), true
+	}
+	if withPort, err := netip.ParseAddrPort(text); err == nil {
+		return withPort.Addr().Unmap().WithZone(""), true
+	}
+	return netip.Addr{}, false
+}
+
+func contains(prefixes []netip.Prefix, addr netip.Addr) bool {
+	for _, p := range prefixes {
+		if p.Contains(addr) {
+			return true
+		}
+	}
+	return false
+}
+
+// limitKey is what one limit is kept for: an IPv4 address, or a /64 of IPv6, which is what one customer
+// of a provider gets and can walk through.
+func limitKey(addr netip.Addr) netip.Addr {
+	if !addr.Is6() {
+		return addr
+	}
+	prefix, err := addr.WithZone("").Prefix(64)
+	if err != nil {
+		return netip.Addr{}
+	}
+	return prefix.Addr()
+}
+
+// maxAddresses bounds the table of limits: about 10 MiB.
+const maxAddresses = 1 << 16
+
+// addressLimiter limits requests by address. The table is bounded: when it is full of addresses that
+// are all in use, new ones share one limit.
+type addressLimiter struct {
+	rate  rate.Limit
+	burst int
+
+	mu       sync.Mutex
+	table    map[netip.Addr]*rate.Limiter
+	overflow *rate.Limiter
+	swept    time.Time
+}
+
+func newAddressLimiter(perSecond float64, burst int) *addressLimiter {
+	limit := rate.Limit(perSecond)
+	return &addressLimiter{rate: limit, burst: burst, table: map[netip.Addr]*rate.Limiter{}, overflow: rate.NewLimiter(limit, burst)}
+}
+
+func (l *addressLimiter) same(other *addressLimiter) bool {
+	return l.rate == other.rate && l.burst == other.burst
+}
+
+func (l *addressLimiter) allow(addr netip.Addr, now time.Time) bool {
+	return l.limiter(limitKey(addr), now).AllowN(now, 1)
+}
+
+func (l *addressLimiter) limiter(key netip.Addr, now time.Time) *rate.Limiter {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if limiter := l.table[key]; limiter != nil {
+		return limiter
+	}
+	if len(l.table) >= maxAddresses && now.Sub(l.swept) >= time.Second {
+		l.swept = now
+		for addr, limiter := range l.table {
+			// A full bucket says nothing that a new one doesn't.
+			if limiter.TokensAt(now) >= float64(l.burst) {
+				delete(l.table, addr)
+			}
+		}
+	}
+	if len(l.table) >= maxAddresses {
+		return l.overflow
+	}
+	limiter := rate.NewLimiter(l.rate, l.burst)
+	l.table[key] = limiter
+	return limiter
+}

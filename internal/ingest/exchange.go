@@ -1,0 +1,248 @@
+package ingest
+
+import (
+	"errors"
+	"io"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"relais/internal/core"
+	"relais/internal/source"
+	"relais/internal/store"
+)
+
+// exchange is one request and its answer. It is used again by later requests, with its buffer.
+type exchange struct {
+	in    *Ingest
+	setup *setup
+	entry *entry // nil: the request is to no source
+	w     http.ResponseWriter
+	r     *http.Request
+	start time.Time
+	addr  netip.Addr
+	path  string // the path's named parts
+	req   source.Request
+
+	body     []byte
+	reserved int64
+	pending  pending
+}
+
+// keptBuffer is the largest buffer that an idle exchange keeps.
+const keptBuffer = 16 << 10
+
+// ServeHTTP takes one request in.
+func (in *Ingest) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	x := in.exchanges.Get().(*exchange)
+	defer x.release()
+	x.in, x.setup, x.w, x.r, x.start = in, in.setup.Load(), w, r, in.o.Now()
+	x.entry, x.path = x.setup.lookup(r.URL.Path)
+	metrics := x.setup.unknown
+	if x.entry != nil {
+		metrics = x.entry.metrics
+	}
+	metrics.Request()
+	if no := x.serve(); no != nil {
+		metrics.Failure(no.reason)
+		x.refuse(no)
+	}
+	metrics.Answered(in.o.Now().Sub(x.start))
+}
+
+// release gives back what the exchange held, and forgets the request.
+func (x *exchange) release() {
+	in, body, done := x.in, x.body[:0], x.pending.done
+	if x.reserved > 0 {
+		in.o.Metrics.InFlight(in.inFlight.Add(-x.reserved))
+	}
+	if cap(body) > keptBuffer {
+		body = nil
+	}
+	*x = exchange{body: body, pending: pending{done: done}}
+	in.exchanges.Put(x)
+}
+
+func (s *setup) lookup(path string) (e *entry, parts string) {
+	if e = s.byPath[path]; e != nil {
+		return e, ""
+	}
+	for i := range s.patterns {
+		if parts, ok := s.patterns[i].match(path); ok {
+			return s.patterns[i].entry, parts
+		}
+	}
+	return nil, ""
+}
+
+func (p *pattern) match(path string) (string, bool) {
+	segments := strings.Split(path, "/")
+	if len(segments) != len(p.segments) {
+		return "", false
+	}
+	parts := url.Values{}
+	for i, want := range p.segments {
+		if name, ok := strings.CutPrefix(want, "{"); ok && segments[i] != "" {
+			parts.Set(strings.TrimSuffix(name, "}"), segments[i])
+			continue
+		}
+		if segments[i] != want {
+			return "", false
+		}
+	}
+	return parts.Encode(), true
+}
+
+// serve answers the request, or says why it is refused.
+func (x *exchange) serve() *refusal {
+	x.addr = clientAddress(x.r, x.setup.TrustedProxies)
+	if !x.setup.limiter.allow(x.addr, x.start) {
+		return refuse(core.RejectRate)
+	}
+	if x.entry == nil {
+		return refuse(core.RejectUnknownSource)
+	}
+	if len(x.entry.AllowIPs) > 0 && !contains(x.entry.AllowIPs, x.addr) {
+		return refuse(core.RejectAddress)
+	}
+	if !slices.Contains(x.entry.Methods, x.r.Method) {
+		if answer, ok := x.entry.Handshakes[x.r.Method]; ok {
+			x.answer(&answer)
+			return nil
+		}
+		return refuse(core.RejectMethod)
+	}
+	if no := x.readBody(); no != nil {
+		return no
+	}
+	x.req = source.Request{Method: x.r.Method, Query: x.r.URL.RawQuery, Header: x.r.Header, Body: x.body, Now: x.start}
+	if x.entry.SignsURL() {
+		x.req.URL = x.publicURL()
+	}
+	if err := x.entry.Verify(&x.req); err != nil {
+		return refuseFor(err)
+	}
+	if x.entry.limiter != nil && !x.entry.limiter.AllowN(x.start, 1) {
+		return &refusal{reason: core.RejectRate, detail: "this source sends more than its rate allows"}
+	}
+	msg, err := x.entry.Read(&x.req)
+	if err != nil {
+		return refuseFor(err)
+	}
+	if !x.in.noStore {
+		if no := x.store(&msg); no != nil {
+			return no
+		}
+	}
+	x.answer(&x.entry.Answer)
+	return nil
+}
+
+// publicURL is the address that the provider called: behind a proxy the request itself doesn't know it.
+func (x *exchange) publicURL() string {
+	base := strings.TrimSuffix(x.setup.PublicURL, "/")
+	if base == "" {
+		base = "http://" + x.r.Host
+	}
+	return base + x.r.URL.RequestURI()
+}
+
+// store commits the event and waits for it. It waits for nothing else: when the client goes away in the
+// meantime the event is stored nevertheless.
+func (x *exchange) store(msg *source.Message) *refusal {
+	x.pending.accepted = accept(x.in.o.Match, x.entry.Source, &x.req, msg, core.NewEventID(), x.path)
+	done := x.in.committer.commit(&x.pending)
+	if done.err != nil {
+		// Its outcome may be unknown, and then the store may read the bytes still.
+		x.body = nil
+		return refuse(core.RejectStore)
+	}
+	x.entry.metrics.Event(!done.appended.RepeatOf.IsZero())
+	return nil
+}
+
+// accept makes a verified message into the event that is stored, and finds its destinations.
+func accept(match func(*core.Event) Matched, src *source.Source, req *source.Request, msg *source.Message, id core.EventID, path string) store.Accepted {
+	out := store.Accepted{
+		Event: core.Event{
+			ID: id, Tenant: core.DefaultTenant, Source: src.Name,
+			Type: msg.Type, NativeType: msg.NativeType, ReceivedAt: req.Now, Format: msg.Format,
+			Header: src.StoredHeader(req), Query: src.StoredQuery(req), Path: path, Test: msg.Test,
+		},
+		DedupKey: msg.DedupKey, DedupWindow: msg.DedupWindow,
+	}
+	out.Event.Body, out.Event.Redacted = src.Redact(msg.Format, req.Body)
+	matched := match(&out.Event)
+	out.Deliveries, out.FanOut, out.RouteSet = matched.Deliveries, matched.FanOut, matched.RouteSet
+	return out
+}
+
+// firstBuffer is what a body is given before any of it has come. Bytes are reserved as they arrive and
+// not as they are announced: to take up the memory for bodies, a sender has to send them.
+const firstBuffer = 8 << 10
+
+// readBody reads the whole body into x.body, or says what is wrong with it.
+func (x *exchange) readBody() *refusal {
+	limit, announced := x.entry.maxBody, x.r.ContentLength
+	if announced > limit {
+		return refuse(core.RejectTooLarge)
+	}
+	x.body = x.body[:0]
+	first := int64(firstBuffer)
+	if announced >= 0 {
+		first = min(first, announced)
+	}
+	if no := x.grow(first); no != nil {
+		return no
+	}
+	for int64(len(x.body)) != announced {
+		if len(x.body) == cap(x.body) {
+			// One byte past the limit tells a body that is too large from one that just fits.
+			if no := x.grow(min(max(limit+1, int64(cap(x.body))+1), 2*int64(cap(x.body)))); no != nil {
+				return no
+			}
+		}
+		n, err := x.r.Body.Read(x.body[len(x.body):cap(x.body)])
+		x.body = x.body[:len(x.body)+n]
+		if int64(len(x.body)) > limit {
+			return refuse(core.RejectTooLarge)
+		}
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return bodyFault(err)
+		}
+	}
+	if announced > 0 && int64(len(x.body)) != announced {
+		return refuse(core.RejectTruncated)
+	}
+	return nil
+}
+
+func bodyFault(err error) *refusal {
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return refuse(core.RejectTimeout)
+	}
+	return refuse(core.RejectTruncated)
+}
+
+// grow makes room for size bytes, after reserving them among the bytes in flight.
+func (x *exchange) grow(size int64) *refusal {
+	if more := size - x.reserved; more > 0 {
+		x.reserved += more
+		now := x.in.inFlight.Add(more)
+		x.in.o.Metrics.InFlight(now)
+		if now > x.setup.Bounds.InFlightBytes {
+			return refuse(core.RejectOverload)
+		}
+	}
+	if int64(cap(x.body)) < size {
+		x.body = append(make([]byte, 0, max(size, firstBuffer)), x.body...)
+	}
+	return nil
+}
