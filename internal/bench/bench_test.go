@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"flag"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -14,6 +15,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -92,18 +94,11 @@ func standIn(command string, args []string) error {
 	if err != nil {
 		return err
 	}
-	if *data != "" {
-		socket := filepath.Join(*data, "relais.sock")
-		_ = os.Remove(socket)
-		local, err := net.Listen("unix", socket)
-		if err != nil {
-			return err
-		}
+	if *admin != "" {
+		var asked atomic.Int64
 		go func() {
-			_ = http.Serve(local, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-				if strings.Contains(*admin, ":") {
-					_, _ = io.WriteString(w, "ready")
-				}
+			_ = http.ListenAndServe(*admin, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+				_, _ = fmt.Fprintf(w, "%s %d\n", deletedMetric, asked.Add(1))
 			}))
 		}()
 	}

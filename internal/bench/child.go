@@ -8,6 +8,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -30,8 +31,8 @@ var errNoPort = errors.New("of a thousand local ports not two were free")
 type child struct {
 	cmd     *exec.Cmd
 	log     string
-	dir     string // its data folder; "" for the no-store handler
 	address string
+	admin   string        // where it shows /ready and /metrics; "" for the no-store handler
 	ended   chan struct{} // closed after it ended
 }
 
@@ -88,9 +89,12 @@ func (r *run) serve(ctx context.Context, dir string, s settings) (*child, time.D
 	if err != nil {
 		return nil, 0, err
 	}
-	c.address, c.dir = address, dir
-	socket := filepath.Join(dir, "relais.sock")
-	if err := c.awaitReady(ctx, func() bool { return answers(ctx, "unix", socket, "/ready") }); err != nil {
+	c.address, c.admin = address, admin
+	ready := func() bool {
+		_, err := c.ask(ctx, "/ready")
+		return err == nil
+	}
+	if err := c.awaitReady(ctx, ready); err != nil {
 		c.kill()
 		return nil, 0, err
 	}
@@ -150,22 +154,27 @@ func (c *child) awaitReady(ctx context.Context, ready func() bool) error {
 	}
 }
 
-// answers tells whether a GET is answered 200.
-func answers(ctx context.Context, network, address, path string) bool {
-	dialed, err := (&net.Dialer{Timeout: time.Second}).DialContext(ctx, network, address)
+// ask gets a page of the admin address. Any answer but 200 is an error.
+func (c *child) ask(ctx context.Context, path string) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+c.admin+path, nil)
 	if err != nil {
-		return false
+		return "", fmt.Errorf("ask for %s: %w", path, err)
 	}
-	defer dialed.Close() //nolint:errcheck // read to the end
-	if err := dialed.SetDeadline(time.Now().Add(time.Second)); err != nil {
-		return false
+	answer, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return "", fmt.Errorf("ask for %s: %w", path, err)
 	}
-	if _, err := io.WriteString(dialed, "GET "+path+" HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"); err != nil {
-		return false
+	defer answer.Body.Close()
+	body, err := io.ReadAll(answer.Body)
+	if err != nil {
+		return "", fmt.Errorf("ask for %s: %w", path, err)
 	}
-	status := make([]byte, len("HTTP/1.1 200"))
-	_, err = io.ReadFull(dialed, status)
-	return err == nil && bytes.HasSuffix(status, []byte(" 200"))
+	if answer.StatusCode != http.StatusOK {
+		return "", fmt.Errorf("%w: %s is answered %s", errAnswer, path, answer.Status)
+	}
+	return string(body), nil
 }
 
 // freeAddresses returns two local addresses that nobody listened on a moment ago. They lie below the

@@ -30,7 +30,7 @@ func (s settings) text() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, `sources:
   sellsy: {preset: sellsy, secret: %s}
-ingest: {address_rate: 1000000, address_burst: 1000000}
+ingest: {address_rate: 1000000/s, address_burst: 1000000}
 retention: {events: %s, dead: 365d, attempts: 365d}
 lanes: {stop_timeout: 1s, ready_delay: 0s, interrupted: 1000}
 `, sourceKey, retention)

@@ -98,3 +98,8 @@ func describeMachine() Machine {
 
 // endWithUs lets no child outlive the generator, even one that is killed.
 func endWithUs(cmd *exec.Cmd) { cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} }
+
+// pause keeps a process from running, without its knowing, until resume.
+func pause(process *os.Process) error { return process.Signal(syscall.SIGSTOP) }
+
+func resume(process *os.Process) error { return process.Signal(syscall.SIGCONT) }

@@ -20,6 +20,10 @@ func processorTime(int) (time.Duration, error) { return 0, errNotMeasured }
 
 func residentBytes(int) (int64, error) { return 0, errNotMeasured }
 
+func pause(*os.Process) error { return errNotMeasured }
+
+func resume(*os.Process) error { return errNotMeasured }
+
 func describeMachine() Machine { return Machine{System: runtime.GOOS} }
 
 func endWithUs(*exec.Cmd) {}
