@@ -17,6 +17,7 @@ type ended struct {
 	claimed *store.Claimed
 	outcome store.Outcome
 	ordered bool // others may wait for this one to end
+	tries   int  // to store it alone
 }
 
 // start begins an attempt of each claimed delivery. The lease is looked at again: a claim that took
@@ -70,7 +71,7 @@ func (l *Lanes) attempt(lane *lane, c *store.Claimed, settings Settings, runner 
 	l.metrics.AttemptEnded(c.Delivery.Destination.Kind, outcome.Attempt.Reason, now.Sub(started))
 	timedOut := raw.Reason == core.ReasonTimeout || now.Sub(started) >= l.bounds.Timeout
 	l.note(lane, evidenceOf(raw, outcome), timedOut, now)
-	l.finisher.put(ended{lane, c, outcome, settings.FIFO || c.Delivery.OrderKey != ""})
+	l.finisher.put(ended{lane: lane, claimed: c, outcome: outcome, ordered: settings.FIFO || c.Delivery.OrderKey != ""})
 }
 
 // run calls the runner within the attempt's time. A delivery that is already too old isn't tried.

@@ -109,10 +109,7 @@ func (l *Lanes) plan(now time.Time) []ask {
 		return nil
 	}
 	part := max(1, room/min(len(b.ring), claimLanes))
-	quarter := quarterRule{}
-	if l.strained() {
-		quarter = quarterRule{on: true, left: l.bounds.Running/4 - b.hanging(now)}
-	}
+	share := l.newShare()
 	var asked []ask
 	var kept []*lane
 	for visits := len(b.ring); visits > 0 && room > 0 && len(asked) < claimLanes; visits-- {
@@ -122,17 +119,16 @@ func (l *Lanes) plan(now time.Time) []ask {
 			next.more = false // until it is configured, and a scan finds it again
 			continue
 		}
-		free := l.freeWindow(next, settings, now)
-		if free <= 0 {
+		n := min(l.freeWindow(next, settings, now), part, room)
+		if n <= 0 {
 			continue // parked
 		}
-		if free = quarter.allow(next, free, now); free <= 0 {
+		if n = share.allow(b, next, n, now); n <= 0 {
 			if next.running == 0 {
 				kept = append(kept, next) // no end of its own will queue it
 			}
 			continue
 		}
-		n := min(free, part, room)
 		room -= n
 		next.more = false // until the claim, or a wake-up meanwhile, says otherwise
 		asked = append(asked, ask{next, store.LaneRoom{
@@ -161,11 +157,6 @@ func (l *Lanes) freeRoom() int {
 	return room
 }
 
-// strained tells whether the node is past half of what it may do.
-func (l *Lanes) strained() bool {
-	return len(l.board.held) > l.bounds.Running/2 || l.board.bytes > l.bounds.Bytes/2
-}
-
 func (l *Lanes) window(s Settings) int {
 	if s.Window > 0 {
 		return s.Window
@@ -185,26 +176,47 @@ func (l *Lanes) freeWindow(next *lane, s Settings, now time.Time) int {
 	return l.window(s) - next.running
 }
 
-// quarterRule keeps destinations that hang from filling the node. Past half of its bounds, a lane that
-// hasn't shown that it answers runs one attempt at a time, and all that hang share a quarter; the rest
-// stays free for those that end.
-type quarterRule struct {
-	on   bool
-	left int
+// share keeps destinations that hang from filling the node. Past half of its bounds, a lane that hasn't
+// shown that it answers runs one attempt at a time; all that hang share a quarter; and the last quarter
+// is for those that have shown it, so that even very many that are tried for the first time and hang
+// leave room to those that don't.
+type share struct {
+	running int
+	heavy   bool // past half of the bytes
+	held    int  // with what this claim asks
+	asked   int  // of these, by this claim for lanes that hang
+	hanging int  // by lanes that hang, before this claim; -1 until it is needed
 }
 
-func (q *quarterRule) allow(l *lane, free int, now time.Time) int {
-	if !q.on || l.proven && !l.hangs(now) {
-		return free
+func (l *Lanes) newShare() share {
+	return share{running: l.bounds.Running, heavy: l.board.bytes > l.bounds.Bytes/2, held: len(l.board.held), hanging: -1}
+}
+
+// allow is how many of the free places the lane may take.
+func (s *share) allow(b *board, l *lane, free int, now time.Time) int {
+	hangs := l.hangs(now)
+	if l.proven && !hangs {
+		return s.take(free, false)
 	}
-	free = min(free, 1-l.running)
-	if free > 0 && l.hangs(now) {
-		if q.left <= 0 {
-			return 0
-		}
-		q.left--
+	half := s.running/2 - s.held
+	if half > 0 && !s.heavy {
+		return s.take(min(free, half), hangs)
 	}
-	return free
+	if s.hanging < 0 {
+		s.hanging = b.hanging(now)
+	}
+	if l.running > 0 || hangs && s.hanging+s.asked >= s.running/4 || !hangs && s.held >= s.running*3/4 {
+		return 0
+	}
+	return s.take(1, hangs)
+}
+
+func (s *share) take(n int, hangs bool) int {
+	s.held += n
+	if hangs {
+		s.asked += n
+	}
+	return n
 }
 
 // claim asks the store and starts what it gives.

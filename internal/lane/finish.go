@@ -16,6 +16,9 @@ const (
 	// Pauses between tries to write outcomes while the store is away.
 	finishPause    = 50 * time.Millisecond
 	finishPauseMax = 5 * time.Second
+	// Pauses between tries of an outcome that the store refuses for itself.
+	asidePause    = time.Second
+	asidePauseMax = time.Minute
 	// deadAtOnce bounds how many callers of OnDead run at once.
 	deadAtOnce = 16
 )
@@ -94,25 +97,28 @@ func (l *Lanes) finishLoop() {
 	}
 }
 
-// finish writes the outcomes, again and again until the store takes them. When a batch is refused for
-// another reason than a store that is away, each is written alone, so that one bad outcome holds no other.
+// finish writes the outcomes, again and again while the store is away. When a batch is refused for
+// another reason each is written alone, and what is refused alone is set aside, so that one bad outcome
+// holds no other.
 func (l *Lanes) finish(batch []ended) {
 	pause := finishPause
 	for {
-		left, err := l.tryFinish(batch)
-		if len(left) == 0 {
+		err := l.writeBatch(batch)
+		if err == nil {
 			break
 		}
 		if l.storeCtx.Err() != nil {
 			l.log.Error("outcomes could not be stored before the stop: their deliveries will run again",
-				"count", len(left), "error", err)
-			l.abandoned.Add(int64(len(left)))
+				"count", len(batch), "error", err)
+			break
+		}
+		if !errors.Is(err, store.ErrUnavailable) {
+			l.finishApart(batch, err)
 			break
 		}
 		if !l.finisher.stuck.Swap(true) {
-			l.log.Error("storing outcomes failed; nothing is claimed until it works", "count", len(left), "error", err)
+			l.log.Error("the store takes no outcomes; nothing is claimed until it does", "waiting", len(batch), "error", err)
 		}
-		batch = left
 		timer := time.NewTimer(pause)
 		select {
 		case <-timer.C:
@@ -126,48 +132,51 @@ func (l *Lanes) finish(batch []ended) {
 	}
 }
 
-// tryFinish writes the batch and returns what has to be written again.
-func (l *Lanes) tryFinish(batch []ended) ([]ended, error) {
-	left, err := l.writeBatch(batch)
-	if err == nil || errors.Is(err, store.ErrUnavailable) || len(batch) == 1 {
-		return left, err
+func (l *Lanes) finishApart(batch []ended, err error) {
+	if len(batch) == 1 {
+		l.setAside(batch[0], err)
+		return
 	}
-	left = nil
 	for i := range batch {
-		one, oneErr := l.writeBatch(batch[i : i+1])
-		left = append(left, one...)
-		if oneErr != nil {
-			err = oneErr
-		}
+		l.finish(batch[i : i+1])
 	}
-	return left, err
 }
 
-func (l *Lanes) writeBatch(batch []ended) ([]ended, error) {
+// setAside tries an outcome again later. It keeps its place in the bounds, so that a store that refuses
+// all of them ends up with nothing claimed.
+func (l *Lanes) setAside(e ended, err error) {
+	l.log.Error("an outcome can't be stored; it is tried again", "delivery", e.claimed.Delivery.ID.String(),
+		"verdict", string(e.outcome.Verdict), "error", err)
+	pause := min(asidePause<<min(e.tries, 16), asidePauseMax)
+	e.tries++
+	time.AfterFunc(pause, func() { l.finisher.put(e) })
+}
+
+func (l *Lanes) writeBatch(batch []ended) error {
 	outcomes := make([]store.Outcome, len(batch))
 	for i := range batch {
 		outcomes[i] = batch[i].outcome
 	}
 	results, err := l.store.Finish(l.storeCtx, outcomes)
 	if err != nil {
-		return batch, err
+		return err
 	}
-	var left, done []ended
+	done := make([]ended, 0, len(batch))
 	for i, e := range batch {
 		switch {
 		case results[i] == nil:
-			done = append(done, e)
 		case errors.Is(results[i], store.ErrLostClaim):
 			l.log.Warn("an outcome came too late: the delivery is another claim's",
 				"delivery", e.claimed.Delivery.ID.String(), "claim", e.claimed.Delivery.Claim, "verdict", string(e.outcome.Verdict))
 			e.outcome = store.Outcome{} // of nobody's concern any more
-			done = append(done, e)
 		default:
-			left, err = append(left, e), results[i]
+			l.setAside(e, results[i])
+			continue
 		}
+		done = append(done, e)
 	}
 	l.stored(done)
-	return left, err
+	return nil
 }
 
 // stored frees what the stored outcomes held, and looks at their lanes again.

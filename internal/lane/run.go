@@ -53,7 +53,6 @@ type Lanes struct {
 	tellCtx       context.Context
 	endTellings   context.CancelFunc
 	tellingAtOnce chan struct{}
-	abandoned     atomic.Int64
 
 	stopOnce sync.Once
 	stopping chan struct{}
@@ -142,20 +141,20 @@ func (l *Lanes) Run(ctx context.Context) error {
 	endScans()
 	scans.Wait()
 	claims.Wait() // a claim under way ends, and what it brought is handed back
-	left := l.endAllAttempts()
+	l.endAllAttempts()
 	finishes.Wait()
 	l.awaitTellings()
 	endLoops()
 	beats.Wait() // last: the lease held until the outcomes were stored
-	if n := l.abandoned.Load(); left || n > 0 {
-		return fmt.Errorf("%d deliveries still run or wait for their outcome to be stored; they will run again", l.Running())
+	if n := l.Running(); n > 0 {
+		return fmt.Errorf("%d deliveries still run or wait for their outcome to be stored; they will run again", n)
 	}
 	return nil
 }
 
-// endAllAttempts waits for the attempts until the stop's time is up, then cuts them off, and tells
-// whether some didn't come back even so.
-func (l *Lanes) endAllAttempts() (left bool) {
+// endAllAttempts waits for the attempts until the stop's time is up, then cuts them off. Those that
+// don't come back even so are left behind.
+func (l *Lanes) endAllAttempts() {
 	ended := make(chan struct{})
 	go func() {
 		l.attempts.Wait()
@@ -165,7 +164,7 @@ func (l *Lanes) endAllAttempts() (left bool) {
 	select {
 	case <-ended:
 		l.endAttempts()
-		return false
+		return
 	case <-l.grace.Done():
 	}
 	l.endAttempts()
@@ -173,10 +172,8 @@ func (l *Lanes) endAllAttempts() (left bool) {
 	defer timer.Stop()
 	select {
 	case <-ended:
-		return false
 	case <-timer.C:
 		l.log.Error("attempts went on after their context ended; they are left behind", "count", l.Running())
-		return true
 	}
 }
 
