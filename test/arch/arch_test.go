@@ -47,8 +47,8 @@ var order = map[string][]string{
 	"internal/app":  {"internal/...", "!internal/bench", "!internal/demo"},
 	"internal/demo": {"internal/api", "internal/app", "internal/core", "internal/sandbox"},
 	"cmd/relais":    {"internal/..."},
-	"test/arch":    {},
-	"test/chaos":   {"internal/..."},
+	"test/arch":     {},
+	"test/chaos":    {"internal/..."},
 }
 
 // stepKind is what a kind of step may know: the engine it is called by, and how to reach the world.
