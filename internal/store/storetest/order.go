@@ -1,0 +1,148 @@
+package storetest
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"relais/internal/core"
+	"relais/internal/store"
+)
+
+var orderTests = map[string]func(*testing.T, *bench){
+	"deliveries of one order key run one at a time, in order of arrival": orderIsKept,
+	"a retry of the head keeps its place":                                retryKeepsPlace,
+	"a dead head lets the next go":                                       deadLetsGo,
+	"a dead head that stops keeps the rest, until it is replayed":        deadStops,
+	"a dead head that stops lets go when it is cancelled":                cancelLetsGo,
+	"a cancelled one in the middle is passed over":                       cancelInMiddle,
+	"the order outlives a restart":                                       orderSurvives,
+}
+
+// ordered sends n ordered events for one lane and key, and returns their deliveries' numbers in order.
+func (b *bench) ordered(key string, n int) []core.DeliveryID {
+	b.t.Helper()
+	var ids []core.DeliveryID
+	for range n {
+		a := b.event(route("stock"))
+		a.Deliveries[0].Ordered, a.Deliveries[0].OrderKey = true, key
+		b.send(a)
+		list, err := b.Deliveries(b.ctx(), store.DeliveryFilter{Event: a.Event.ID})
+		b.must(err)
+		ids = append(ids, list[0].ID)
+	}
+	return ids
+}
+
+func (b *bench) wantClaimed(want core.DeliveryID) store.Claimed {
+	b.t.Helper()
+	c := b.claimOne()
+	if c.Delivery.ID != want {
+		b.t.Fatalf("%s is claimed, want %s", c.Delivery.ID, want)
+	}
+	b.claimNone()
+	return c
+}
+
+func orderIsKept(t *testing.T, b *bench) {
+	var ids []core.DeliveryID
+	for range 3 {
+		ids = append(ids, b.ordered("sku-1", 1)...)
+		b.ordered("sku-2", 1)
+		b.advance(-time.Hour) // a clock that is set back changes nothing
+	}
+	b.advance(10 * time.Hour)
+	for round := range 3 {
+		claimed := b.claim(10)
+		if len(claimed) != 2 {
+			t.Fatalf("round %d: %d run, want one of each key", round, len(claimed))
+		}
+		for _, c := range claimed {
+			if c.Delivery.OrderKey == "sku-1" && c.Delivery.ID != ids[round] {
+				t.Errorf("round %d: %s runs, want %s", round, c.Delivery.ID, ids[round])
+			}
+			b.must(b.finish(b.outcome(c, store.VerdictSucceeded)))
+		}
+	}
+	b.claimNone()
+}
+
+func retryKeepsPlace(t *testing.T, b *bench) {
+	ids := b.ordered("sku", 3)
+	for _, v := range []store.Verdict{store.VerdictRetry, store.VerdictDefer, store.VerdictReturn} {
+		o := b.outcome(b.wantClaimed(ids[0]), v)
+		o.Delay = time.Minute
+		b.must(b.finish(o))
+		if v != store.VerdictReturn {
+			b.claimNone()
+			b.advance(time.Minute)
+		}
+	}
+	b.must(b.finish(b.outcome(b.wantClaimed(ids[0]), store.VerdictSucceeded)))
+	b.wantClaimed(ids[1])
+}
+
+func deadLetsGo(t *testing.T, b *bench) {
+	ids := b.ordered("sku", 2)
+	b.must(b.finish(b.outcome(b.wantClaimed(ids[0]), store.VerdictDead)))
+	b.wantClaimed(ids[1])
+}
+
+func deadStops(t *testing.T, b *bench) {
+	ids := b.ordered("sku", 3)
+	o := b.outcome(b.wantClaimed(ids[0]), store.VerdictDead)
+	o.FIFOStop = true
+	b.must(b.finish(o))
+	b.claimNone()
+	ids = append(ids, b.ordered("sku", 1)...)
+	b.claimNone()
+	dead := b.wantState(ids[0], core.StateDead)
+	made, err := b.Replay(b.ctx(), store.ReplayParams{By: "anne", Deliveries: []store.NewReplay{{
+		Event: dead.Event, Destination: dead.Destination, Of: dead.ID, Ordered: true, OrderKey: "sku",
+	}}})
+	b.must(err)
+	b.must(b.finish(b.outcome(b.wantClaimed(made.Deliveries[0]), store.VerdictSucceeded)))
+	for _, id := range ids[1:] {
+		b.must(b.finish(b.outcome(b.wantClaimed(id), store.VerdictSucceeded)))
+	}
+}
+
+func cancelLetsGo(t *testing.T, b *bench) {
+	ids := b.ordered("sku", 2)
+	o := b.outcome(b.wantClaimed(ids[0]), store.VerdictDead)
+	o.FIFOStop = true
+	b.must(b.finish(o))
+	if n, err := b.Cancel(b.ctx(), ids[:1], "anne"); err != nil || n != 1 {
+		t.Fatalf("%d cancelled, %v", n, err)
+	}
+	b.wantClaimed(ids[1])
+}
+
+func cancelInMiddle(t *testing.T, b *bench) {
+	ids := b.ordered("sku", 4)
+	if n, err := b.Cancel(b.ctx(), []core.DeliveryID{ids[1], ids[0]}, "anne"); err != nil || n != 2 {
+		t.Fatalf("%d cancelled, %v", n, err)
+	}
+	c := b.wantClaimed(ids[2])
+	if n, err := b.Cancel(b.ctx(), []core.DeliveryID{ids[2]}, "anne"); err != nil || n != 0 {
+		t.Fatalf("%d running ones cancelled, %v", n, err)
+	}
+	b.must(b.finish(b.outcome(c, store.VerdictSkipped)))
+	b.wantClaimed(ids[3])
+}
+
+func orderSurvives(t *testing.T, b *bench) {
+	ids := b.ordered("sku", 3)
+	b.must(b.finish(b.outcome(b.wantClaimed(ids[0]), store.VerdictSucceeded)))
+	b.restart()
+	ids = append(ids, b.ordered("sku", 1)...)
+	for i, id := range ids[1:] {
+		b.must(b.finish(b.outcome(b.wantClaimed(id), store.VerdictSucceeded)))
+		if i == 1 {
+			b.restart()
+		}
+	}
+	if got := fmt.Sprint(len(b.claim(10))); got != "0" {
+		t.Errorf("%s are left", got)
+	}
+}
