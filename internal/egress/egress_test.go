@@ -7,6 +7,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"io"
+	"log"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -174,7 +175,7 @@ func TestFailuresHaveAReasonAndSayWhetherTheyMayHaveBeenSent(t *testing.T) {
 	defer server.Close()
 	defer close(release)
 	secure := httptest.NewTLSServer(mux)
-	secure.Config.ErrorLog = nil
+	secure.Config.ErrorLog = log.New(io.Discard, "", 0)
 	defer secure.Close()
 	resets := listen(t, func(c net.Conn) {
 		_, _ = bufio.NewReader(c).ReadString('\n')
@@ -191,12 +192,15 @@ func TestFailuresHaveAReasonAndSayWhetherTheyMayHaveBeenSent(t *testing.T) {
 	_ = closed.Close()
 	at := func(scheme string, l net.Listener) string { return scheme + "://" + l.Addr().String() }
 
-	e := open(t, Options{
+	o := Options{
 		Trusted: []string{server.URL, secure.URL, at("http", resets), at("http", garbage), at("https", old), at("http", closed),
 			at("https", garbage), "http://nowhere.test"},
-		Timeout: 300 * time.Millisecond, MaxResponse: 1000,
-		Resolver: serveNames(t, map[string][][]netip.Addr{}),
-	})
+		MaxResponse: 1000,
+		Resolver:    serveNames(t, map[string][][]netip.Addr{}),
+	}
+	patient := open(t, o)
+	o.Timeout = 100 * time.Millisecond
+	hasty := open(t, o)
 	for _, c := range []struct {
 		name, target string
 		want         core.Reason
@@ -217,7 +221,11 @@ func TestFailuresHaveAReasonAndSayWhetherTheyMayHaveBeenSent(t *testing.T) {
 		{"old TLS", at("https", old), core.ReasonTLS, false},
 		{"no such name", "http://nowhere.test/?token=hidden", core.ReasonDNS, false},
 	} {
-		_, err := call(t, e, http.MethodPost, c.target)
+		through := patient
+		if c.want == core.ReasonTimeout {
+			through = hasty
+		}
+		_, err := call(t, through, http.MethodPost, c.target)
 		if got := Classify(err); got != c.want {
 			t.Errorf("%s: reason %q, want %q (%v)", c.name, got, c.want, err)
 		}

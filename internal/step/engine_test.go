@@ -45,6 +45,20 @@ func TestStepsRunInOrderAndEachIsKeptBeforeTheNext(t *testing.T) {
 	}
 }
 
+// TestResultsAreKeptInTheStepsOrder: a skipped step's result isn't kept at once, and must still stand
+// before those of the steps after it.
+func TestResultsAreKeptInTheStepsOrder(t *testing.T) {
+	b := newBench(t)
+	out := b.compile(config.Route{Steps: []config.Step{{Use: "test/a"}, {Use: "test/b", When: "false"}, {Use: "test/c"}, {Use: "test/a"}}}).Run(t.Context(), claimed(`{}`))
+	var order string
+	for _, s := range append(b.memory.saved, out.Steps...) {
+		order += s.Step
+	}
+	if order != "abcd" || len(out.Steps) != 1 {
+		t.Errorf("kept in the order %s, %d with the outcome", order, len(out.Steps))
+	}
+}
+
 func TestRetryGoesOnFromTheStepThatFailed(t *testing.T) {
 	b := newBench(t)
 	fail := true

@@ -22,16 +22,16 @@ func NewRegistry(kinds []Kind, connections []ConnectionKind) *Registry {
 	r := &Registry{kinds: map[string]*Kind{}, connections: map[string]*ConnectionKind{}}
 	for _, c := range connections {
 		if r.connections[c.Name] != nil {
-			panic("two kinds of connection are called " + c.Name)
+			panic("two kinds of connection are called " + c.Name) //nolint:forbidigo // the list is written in the program
 		}
 		r.connections[c.Name] = &c
 	}
 	for _, k := range kinds {
 		if r.kinds[k.Name] != nil {
-			panic("two kinds of step are called " + k.Name)
+			panic("two kinds of step are called " + k.Name) //nolint:forbidigo // the list is written in the program
 		}
 		if k.Connection != "" && r.connections[k.Connection] == nil {
-			panic("step " + k.Name + " needs a connection of the unknown kind " + k.Connection)
+			panic("step " + k.Name + " needs a connection of the unknown kind " + k.Connection) //nolint:forbidigo // as above
 		}
 		r.kinds[k.Name] = &k
 	}

@@ -74,9 +74,8 @@ func definition(s *config.Step, connection string) (string, error) {
 // idempotencyKey names one step of one delivery for its receiver. It is made of the event's id and not
 // of the delivery's number: numbers come again when a database is restored.
 func idempotencyKey(d *core.Delivery, step string) string {
-	h := sha256.New()
-	fmt.Fprintf(h, "%s\x00%s\x00%s\x00%d\x00%s", d.Destination.Tenant, d.Event, d.Destination, d.Replay, step)
-	return "relais-" + hex.EncodeToString(h.Sum(nil)[:16])
+	sum := sha256.Sum256(fmt.Appendf(nil, "%s\x00%s\x00%s\x00%d\x00%s", d.Destination.Tenant, d.Event, d.Destination, d.Replay, step))
+	return "relais-" + hex.EncodeToString(sum[:16])
 }
 
 // readable makes a message fit for a line: no control characters, at most max bytes.

@@ -258,31 +258,32 @@ func (r *run) vars() expr.Vars {
 }
 
 // save keeps a finished step's result before the next step may start. What was only skipped would be
-// skipped again, and the last step's result goes with the outcome: neither needs a commit of its own.
+// skipped again, and the last step's result goes with the outcome: neither needs a commit of its own. But
+// results are stored in the steps' order, by which a replay from a step knows what came before it.
 func (r *run) save(ctx context.Context, s *compiled, raw []byte, plain map[string]any, last bool) *store.Outcome {
-	result := store.StepResult{Step: s.ID, Definition: s.definition, Result: raw}
+	r.unsaved = append(r.unsaved, store.StepResult{Step: s.ID, Definition: s.definition, Result: raw})
 	if last || plain["status"] == statusSkipped {
-		r.unsaved = append(r.unsaved, result)
 		return nil
 	}
-	if ctx.Err() == nil {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleWrite)
-		defer cancel()
-		err := r.o.Store.SaveStep(ctx, r.holder, result)
-		if err == nil {
-			return nil
-		}
+	if ctx.Err() != nil {
+		end := interrupted(ctx, "interrupted after step "+s.ID)
+		return &end
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleWrite)
+	defer cancel()
+	for len(r.unsaved) > 0 {
+		err := r.o.Store.SaveStep(ctx, r.holder, r.unsaved[0])
 		if errors.Is(err, store.ErrLostClaim) {
 			end := lost()
 			return &end
 		}
-		r.o.Log.Error("a step's result could not be kept; the delivery goes on later", "delivery", r.holder.Delivery.String(), "step", s.ID, "error", err)
-		r.unsaved = append(r.unsaved, result)
-		return &store.Outcome{Verdict: store.VerdictDefer, Delay: storeAway, Reason: core.ReasonInternal, Message: "the store was away after step " + s.ID}
+		if err != nil {
+			r.o.Log.Error("a step's result could not be kept; the delivery goes on later", "delivery", r.holder.Delivery.String(), "step", s.ID, "error", err)
+			return &store.Outcome{Verdict: store.VerdictDefer, Delay: storeAway, Reason: core.ReasonInternal, Message: "the store was away after step " + s.ID}
+		}
+		r.unsaved = r.unsaved[1:]
 	}
-	r.unsaved = append(r.unsaved, result)
-	end := interrupted(ctx, "interrupted after step "+s.ID)
-	return &end
+	return nil
 }
 
 func (r *run) traceResult(s *compiled, plain map[string]any, failed core.Reason, took time.Duration) {

@@ -231,8 +231,7 @@ func TestStopEndsAConversation(t *testing.T) {
 		stop() // connected, and the server says nothing
 		_, _ = io.Copy(io.Discard, conn)
 	}()
-	p := servePost(t, nil)
-	p.listener = l
+	p := &post{tls: servePost(t, nil).tls, listener: l}
 	began := time.Now()
 	out := compile(t, p, settings(p, "none"), map[string]any{"to": "a@example.fr", "subject": "s", "text": "t"}, "").Run(ctx, delivery(nil))
 	if out.Verdict != store.VerdictReturn || time.Since(began) > conversation/2 {

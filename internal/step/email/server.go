@@ -38,7 +38,7 @@ func Connection(e *egress.Egress) step.ConnectionKind {
 		},
 		Env:   map[string]string{"host": "EMAIL_HOST", "user": "EMAIL_USER", "pass": "EMAIL_PASS", "from": "EMAIL_FROM"},
 		Open:  func(settings map[string]any) (any, error) { return open(e, settings) },
-		Hosts: func(settings map[string]any) []string { return hosts(settings) },
+		Hosts: hosts,
 	}
 }
 

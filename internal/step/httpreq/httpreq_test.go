@@ -44,10 +44,10 @@ func receive(t *testing.T, answer http.HandlerFunc) *receiver {
 	return r
 }
 
-func compile(with map[string]any) (*step.Program, error) {
+func compile(with map[string]any, timeout time.Duration) (*step.Program, error) {
 	route := config.Route{Name: "r", Steps: []config.Step{{ID: "call", Use: "http/request", With: with}}}
 	hosts := step.NewRegistry([]step.Kind{Request(nil)}, nil).TrustedHosts(nil, []config.Route{route})
-	e, err := egress.New(egress.Options{Trusted: hosts, Timeout: time.Second})
+	e, err := egress.New(egress.Options{Trusted: hosts, Timeout: timeout})
 	if err != nil {
 		return nil, err
 	}
@@ -64,7 +64,7 @@ func delivery(data any) *store.Claimed {
 
 func attempt(t *testing.T, with map[string]any, data any) store.Outcome {
 	t.Helper()
-	p, err := compile(with)
+	p, err := compile(with, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -114,7 +114,7 @@ func TestFormAndTextBodies(t *testing.T) {
 
 func TestAttemptsCarryOneKey(t *testing.T) {
 	r := receive(t, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusBadGateway) })
-	p, err := compile(map[string]any{"url": r.URL})
+	p, err := compile(map[string]any{"url": r.URL}, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -185,7 +185,15 @@ func TestFailedCallsAreRetriedUnderTheirReason(t *testing.T) {
 		{large.URL, store.VerdictDead, core.ReasonTooLarge},
 		{"http://" + closed.Addr().String(), store.VerdictRetry, core.ReasonRefused},
 	} {
-		if out := attempt(t, map[string]any{"url": c.url}, nil); out.Verdict != c.want || out.Reason != c.reason {
+		timeout := time.Duration(0)
+		if c.reason == core.ReasonTimeout {
+			timeout = 100 * time.Millisecond
+		}
+		p, err := compile(map[string]any{"url": c.url}, timeout)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if out := p.Run(t.Context(), delivery(nil)); out.Verdict != c.want || out.Reason != c.reason {
 			t.Errorf("%+v", out)
 		}
 	}
@@ -288,7 +296,7 @@ func TestCheckRefusesWhatTheFileAloneShows(t *testing.T) {
 		"url is missing":                     {},
 		`there is no parameter "expectstat"`: {"url": "https://api.test/", "expectstat": "200"},
 	} {
-		if _, err := compile(with); err == nil || !strings.Contains(err.Error(), says) {
+		if _, err := compile(with, 0); err == nil || !strings.Contains(err.Error(), says) {
 			t.Errorf("%v: %v, want %q", with, err, says)
 		}
 	}
