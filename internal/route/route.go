@@ -128,14 +128,32 @@ func (s *Set) MatchAfter(event *core.Event, cursor string, limit int) (deliverie
 
 // Delivery returns the delivery of an event to one destination by today's configuration, for a replay.
 func (s *Set) Delivery(event *core.Event, to core.Destination) (store.NewDelivery, error) {
-	i, ok := slices.BinarySearchFunc(s.routes, to.Name, func(r route, name string) int { return strings.Compare(r.Name, name) })
-	if !ok || to.Kind != core.DestinationRoute {
+	i, ok := s.find(to)
+	if !ok {
 		return store.NewDelivery{}, core.Errorf(core.CodeConflict,
 			"%s is not in the configuration any more: add the route again, or cancel the delivery", to)
 	}
 	d := delivery(&s.routes[i], event)
 	d.Delay = 0
 	return d, nil
+}
+
+// Steps lists the ids of a destination's steps, in order.
+func (s *Set) Steps(to core.Destination) []string {
+	i, ok := s.find(to)
+	if !ok {
+		return nil
+	}
+	ids := make([]string, len(s.routes[i].Route.Steps))
+	for n, step := range s.routes[i].Route.Steps {
+		ids[n] = step.ID
+	}
+	return ids
+}
+
+func (s *Set) find(to core.Destination) (int, bool) {
+	i, ok := slices.BinarySearchFunc(s.routes, to.Name, func(r route, name string) int { return strings.Compare(r.Name, name) })
+	return i, ok && to.Kind == core.DestinationRoute
 }
 
 func (r *route) takes(event *core.Event) bool {

@@ -1,0 +1,288 @@
+// Package app puts the parts of relais together: the only package that knows all others.
+//
+// If the process dies at any line of it nothing is lost: what was acknowledged is in the store, what was
+// running is taken over at the next start, and the rest is made of the configuration again.
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"relais/internal/api"
+	"relais/internal/config"
+	"relais/internal/core"
+	"relais/internal/ingest"
+	"relais/internal/lane"
+	"relais/internal/step"
+	"relais/internal/store"
+	"relais/internal/store/sqlite"
+	"relais/internal/telemetry"
+)
+
+// Options are what the command line gives.
+type Options struct {
+	// Config is the configuration file, Data the data folder.
+	Config string
+	Data   string
+	// Listen and AdminListen override the file's where they are set.
+	Listen, AdminListen string
+	Version             string
+	Env                 func(string) (string, bool)
+	Log                 io.Writer
+	// Ready is called once, when requests are answered; it may be nil.
+	Ready func(Addresses)
+	// ReadyDelay and StopTimeout override the file's where they are set: a demonstration has no load
+	// balancer to wait for.
+	ReadyDelay time.Duration
+
+	// sync is for the test that proves what the disk is asked for.
+	sync sqlite.SyncMode
+}
+
+// Addresses are where a running relais can be reached.
+type Addresses struct {
+	Listen, Admin, Socket string
+}
+
+// App is a relais that runs, or can.
+type App struct {
+	options Options
+	log     *telemetry.Log
+	metrics *telemetry.Metrics
+	store   store.Store
+	ingest  *ingest.Ingest
+	lanes   *lane.Lanes
+	node    string
+	started time.Time
+
+	current    atomic.Pointer[generation]
+	refused    atomic.Pointer[api.RefusedReload]
+	notReady   atomic.Pointer[[]string]
+	fanOutWake chan struct{}
+	reloading  sync.Mutex
+}
+
+// New reads the configuration and opens the store. A configuration with problems is a config.Problems.
+func New(ctx context.Context, o Options) (*App, error) {
+	cfg, err := load(o)
+	if err != nil {
+		return nil, err
+	}
+	log, err := telemetry.NewLog(telemetry.LogOptions{Out: o.Log, Format: cfg.Log.Format, Level: cfg.Log.Level})
+	if err != nil {
+		return nil, err
+	}
+	log.HideSecrets(secretsOf(cfg))
+	if cfg.Store != (config.Secret{}) {
+		return nil, core.Errorf(core.CodeInvalid, "store: only the embedded store is there yet; leave store out")
+	}
+	a := &App{
+		options: o, log: log, metrics: telemetry.NewMetrics(o.Version), started: time.Now(),
+		node: nodeName(), fanOutWake: make(chan struct{}, 1),
+	}
+	a.setNotReady("starting")
+	opened, err := sqlite.Open(ctx, sqlite.Options{Dir: o.Data, Sync: o.sync})
+	if err != nil {
+		return nil, err
+	}
+	a.store = opened
+	if err := a.assemble(ctx, cfg); err != nil {
+		return nil, errors.Join(err, opened.Close())
+	}
+	return a, nil
+}
+
+func load(o Options) (*config.Config, error) {
+	catalog, err := Catalog()
+	if err != nil {
+		return nil, err
+	}
+	cfg, err := config.Load(o.Config, o.Env, catalog)
+	if err != nil {
+		return nil, err
+	}
+	if o.Listen != "" {
+		cfg.Listen = o.Listen
+	}
+	if o.AdminListen != "" {
+		cfg.AdminListen = o.AdminListen
+	}
+	return cfg, nil
+}
+
+// nodeName tells this node from others of its store.
+func nodeName() string {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "node"
+	}
+	return fmt.Sprintf("%s-%d", host, os.Getpid())
+}
+
+func (a *App) stepOptions() step.Options {
+	return step.Options{Node: a.node, Store: a.store, Log: a.log.Logger, Now: time.Now}
+}
+
+// assemble makes the parts around the store.
+func (a *App) assemble(ctx context.Context, cfg *config.Config) error {
+	first, err := build(cfg, a.stepOptions(), time.Now())
+	if err != nil {
+		return err
+	}
+	a.watchStore()
+	a.metrics.SetSources(sourceNames(cfg))
+	a.lanes = lane.New(lane.Options{
+		Store: a.store, Node: a.node, Alone: true, Log: a.log.Logger, Metrics: a.metrics, OnDead: a.onDead,
+		Settings: a.settings,
+		Bounds: lane.Bounds{
+			Running: cfg.Lanes.Running, Bytes: cfg.Lanes.Bytes, Window: cfg.Lanes.Window, Timeout: cfg.Lanes.Timeout,
+			Interrupted: cfg.Lanes.Interrupted,
+			Breaker:     core.BreakerRule{After: cfg.Lanes.BreakerAfter, Rest: cfg.Lanes.BreakerRest, MaxRest: core.DefaultBreaker.MaxRest},
+		},
+	})
+	a.ingest, err = ingest.New(ingest.Options{
+		Store: a.store, Match: func(event *core.Event) ingest.Matched { return a.current.Load().match(event) }, Wake: a.stored, Metrics: a.metrics, Log: a.log.Logger,
+		SourceMetrics: func(name string) ingest.SourceMetrics { return a.metrics.Source(name) },
+		Settings:      ingestSettings(first),
+	})
+	if err != nil {
+		return err
+	}
+	return a.activate(ctx, first)
+}
+
+// activate puts a generation in force: first in the store, so that a delivery never names a route that
+// the store doesn't know, then for what comes in and for what runs.
+func (a *App) activate(ctx context.Context, g *generation) error {
+	err := a.store.Activate(ctx, store.RouteSet{
+		Hash: g.config.Hash, Node: a.node, Destinations: g.routes.Destinations(), Text: g.config.Redacted,
+	})
+	if err != nil {
+		return err
+	}
+	a.metrics.SetSources(sourceNames(g.config))
+	old := a.current.Swap(g)
+	if err := a.ingest.Replace(ingestSettings(g)); err != nil {
+		a.current.Store(old)
+		return err
+	}
+	a.lanes.Wake()
+	if old != nil {
+		old.egress.CloseIdle()
+	}
+	return nil
+}
+
+// settings is what the lanes ask about a destination.
+func (a *App) settings(d core.Destination) (lane.Settings, lane.Runner, bool) {
+	p, ok := a.current.Load().programs[d]
+	return p.settings, p.steps, ok
+}
+
+// stored is called when a batch was stored.
+func (a *App) stored(batch []store.Accepted, results []store.Appended) {
+	for i := range batch {
+		if !results[i].RepeatOf.IsZero() {
+			continue
+		}
+		a.wake(batch[i].Deliveries)
+		if batch[i].FanOut {
+			select {
+			case a.fanOutWake <- struct{}{}:
+			default:
+			}
+		}
+	}
+}
+
+func ingestSettings(g *generation) ingest.Settings {
+	return ingest.Settings{
+		Sources: g.sources, TrustedProxies: g.config.TrustedProxies, Bounds: g.config.Ingest, PublicURL: g.config.PublicURL,
+	}
+}
+
+// Reload puts the file as it is now in force. A file with problems changes nothing, and is told in the
+// log, in the metrics and to whoever asks for the configuration's state.
+func (a *App) Reload(ctx context.Context) error {
+	a.reloading.Lock()
+	defer a.reloading.Unlock()
+	err := a.reload(ctx)
+	now := time.Now()
+	a.metrics.Reloaded(now, err)
+	if err == nil {
+		a.refused.Store(nil)
+		a.log.InfoContext(ctx, "configuration reloaded", "file", a.options.Config, "hash", a.current.Load().config.Hash)
+		return nil
+	}
+	problems := apiProblems(err)
+	a.refused.Store(&api.RefusedReload{At: now, Problems: problems})
+	a.log.ErrorContext(ctx, "the configuration has problems and was not loaded; the one before stays in force",
+		"file", a.options.Config, "problems", len(problems))
+	for _, p := range problems {
+		a.log.ErrorContext(ctx, "configuration problem", "file", p.File, "line", p.Line, "column", p.Column, "path", p.Path, "problem", p.Message)
+	}
+	return err
+}
+
+func (a *App) reload(ctx context.Context) error {
+	cfg, err := load(a.options)
+	if err != nil {
+		return err
+	}
+	a.log.HideSecrets(secretsOf(cfg))
+	g, err := build(cfg, a.stepOptions(), time.Now())
+	if err != nil {
+		return err
+	}
+	if err := a.log.SetLevel(cfg.Log.Level); err != nil {
+		return err
+	}
+	return a.activate(ctx, g)
+}
+
+// secretsOf lists every secret of a configuration, for the log to keep out.
+func secretsOf(c *config.Config) []string {
+	var out []string
+	for i := range c.Sources {
+		for _, s := range c.Sources[i].Secrets {
+			out = append(out, s.Reveal())
+		}
+	}
+	for i := range c.Connections {
+		for _, value := range c.Connections[i].Settings {
+			if s, ok := value.(config.Secret); ok {
+				out = append(out, s.Reveal())
+			}
+		}
+	}
+	if !c.Store.IsZero() {
+		out = append(out, c.Store.Reveal())
+	}
+	return out
+}
+
+func (a *App) setNotReady(reasons ...string) { a.notReady.Store(&reasons) }
+
+func (a *App) state() api.State {
+	return api.State{StartedAt: a.started, Reasons: *a.notReady.Load()}
+}
+
+func (a *App) watchStore() {
+	a.metrics.WatchStore(func(ctx context.Context) (telemetry.Figures, error) {
+		s, err := a.store.Stats(ctx)
+		return telemetry.Figures(s), err
+	}, time.Now)
+}
+
+// Close releases the store of an App that doesn't run.
+func (a *App) Close() error { return a.store.Close() }
+
+// SocketPath is where the control API of a data folder listens.
+func SocketPath(data string) string { return filepath.Join(data, "relais.sock") }

@@ -1,0 +1,120 @@
+package app
+
+import (
+	"errors"
+	"log/slog"
+	"time"
+
+	"relais/internal/config"
+	"relais/internal/core"
+	"relais/internal/egress"
+	"relais/internal/ingest"
+	"relais/internal/lane"
+	"relais/internal/route"
+	"relais/internal/source"
+	"relais/internal/step"
+	"relais/internal/step/email"
+	"relais/internal/step/httpreq"
+	"relais/internal/step/sellsy"
+	"relais/internal/step/slack"
+)
+
+// generation is everything that is made of one configuration. It never changes; a reload makes another
+// one, and what runs under the old one ends under it.
+type generation struct {
+	config   *config.Config
+	loadedAt time.Time
+	sources  []*source.Source
+	routes   *route.Set
+	programs map[core.Destination]program
+	egress   *egress.Egress
+}
+
+type program struct {
+	settings lane.Settings
+	steps    *step.Program
+}
+
+// registry lists the kinds of steps and connections of this relais. They call out through e, which may
+// be nil where they are only asked what they take.
+func registry(e *egress.Egress) *step.Registry {
+	return step.NewRegistry(
+		[]step.Kind{sellsy.CreateInvoice(), httpreq.Request(e), slack.Post(e), email.Send()},
+		[]step.ConnectionKind{sellsy.ConnectionKind(e.Client()), slack.Connection(), email.Connection(e)},
+	)
+}
+
+// build makes a generation, or says everything that keeps it from being made.
+func build(c *config.Config, options step.Options, now time.Time) (*generation, error) {
+	g := &generation{config: c, loadedAt: now, programs: map[core.Destination]program{}}
+	var problems config.Problems
+	note := func(field string, err error) {
+		if err != nil {
+			problems = append(problems, problemsOf(c, field, err)...)
+		}
+	}
+	for _, s := range c.Sources {
+		compiled, err := source.Compile(s, source.Embedded())
+		note("sources."+s.Name, err)
+		g.sources = append(g.sources, compiled)
+	}
+	var err error
+	g.egress, err = egress.New(egress.Options{
+		Trusted: registry(nil).TrustedHosts(c.Connections, c.Routes), Dev: c.Dev,
+	})
+	note("connections", err)
+	kinds := registry(g.egress)
+	connections, err := kinds.Open(c.Connections)
+	note("connections", err)
+	for _, r := range c.Routes {
+		steps, err := step.Compile(r, kinds, connections, options)
+		note("routes."+r.Name, err)
+		g.programs[route.Destination(r.Name)] = program{settings: laneSettings(&r), steps: steps}
+	}
+	g.routes, err = route.Compile(c.Routes, c.Hash)
+	note("routes", err)
+	if len(problems) > 0 {
+		return nil, problems
+	}
+	return g, nil
+}
+
+func laneSettings(r *config.Route) lane.Settings {
+	return lane.Settings{
+		Window: r.Window, Rate: r.Rate, Burst: r.Burst,
+		FIFO: r.FIFO, FIFOStop: r.FIFO && r.OnFIFO != "skip",
+		Schedule: r.Retry.Delays, MaxAge: r.MaxAge,
+	}
+}
+
+// match is what ingest asks about an event.
+func (g *generation) match(event *core.Event) ingest.Matched {
+	deliveries, fanOut := g.routes.Match(event)
+	return ingest.Matched{Deliveries: deliveries, FanOut: fanOut, RouteSet: g.routes.Hash()}
+}
+
+// problemsOf places what a part says is wrong in the file.
+func problemsOf(c *config.Config, field string, err error) config.Problems {
+	var known config.Problems
+	if errors.As(err, &known) {
+		return known
+	}
+	var several step.Errors
+	if errors.As(err, &several) {
+		out := make(config.Problems, len(several))
+		for i, one := range several {
+			out[i] = config.Problem{Place: c.At(one.Field), Path: one.Field, Message: one.Message}
+		}
+		return out
+	}
+	var one *core.Error
+	if errors.As(err, &one) && one.Field != "" {
+		field = one.Field
+	}
+	return config.Problems{{Place: c.At(field), Path: field, Message: err.Error()}}
+}
+
+// quietSteps are for programs that are compiled to be checked and never run.
+func quietSteps() step.Options {
+	return step.Options{Log: slog.New(slog.DiscardHandler), Now: time.Now}
+}

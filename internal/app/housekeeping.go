@@ -1,0 +1,116 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"time"
+
+	"relais/internal/core"
+	"relais/internal/route"
+	"relais/internal/store"
+)
+
+const (
+	retainEvery   = time.Minute
+	retainPause   = 20 * time.Millisecond // between slices, so that events come first
+	recountEvery  = 30 * time.Second
+	fanOutEvery   = time.Second
+	fanOutOrders  = 16
+	housekeepWait = 5 * time.Second // after a store that is away
+)
+
+// retain deletes what is too old or too much, a slice at a time, until there is nothing left to delete.
+func (a *App) retain(ctx context.Context) {
+	for wait(ctx, retainEvery) {
+		for more := true; more; {
+			keep := a.current.Load().config.Retention
+			done, err := a.store.Retain(ctx, store.RetainParams{
+				Events: keep.Events, Dead: keep.Dead, Attempts: keep.Attempts, SizeBytes: keep.Size,
+			})
+			if err != nil {
+				a.complain(ctx, "retention", err)
+				break
+			}
+			more = done.More && wait(ctx, retainPause)
+		}
+	}
+}
+
+func (a *App) recount(ctx context.Context) {
+	for wait(ctx, recountEvery) {
+		if err := a.store.Recount(ctx); err != nil {
+			a.complain(ctx, "recounting the lanes", err)
+		}
+	}
+}
+
+// fanOut makes the deliveries of events that match too many destinations for one commit. The order is
+// in the database with a cursor: a process that dies here goes on where it was.
+func (a *App) fanOut(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-a.fanOutWake:
+		case <-time.After(fanOutEvery):
+		}
+		orders, err := a.store.PendingFanOuts(ctx, fanOutOrders)
+		for _, order := range orders {
+			if err = a.expand(ctx, order); err != nil {
+				break
+			}
+		}
+		if err != nil {
+			a.complain(ctx, "fanning out", err)
+		}
+	}
+}
+
+func (a *App) expand(ctx context.Context, order store.FanOut) error {
+	routes := a.current.Load().routes
+	for cursor, done := order.Cursor, false; !done; {
+		var page []store.NewDelivery
+		page, done = routes.MatchAfter(&order.Event, cursor, route.FanOutAbove)
+		err := a.store.Expand(ctx, store.ExpandParams{Event: order.Event.ID, Deliveries: page, Done: done})
+		if err != nil {
+			return err
+		}
+		a.wake(page)
+		if len(page) > 0 {
+			cursor = page[len(page)-1].Destination.Name
+		}
+	}
+	return nil
+}
+
+func (a *App) wake(deliveries []store.NewDelivery) {
+	for i := range deliveries {
+		a.lanes.Wake(deliveries[i].Destination)
+	}
+}
+
+// complain logs what housekeeping met, and waits a little: a store that is away is asked again later.
+func (a *App) complain(ctx context.Context, what string, err error) {
+	if ctx.Err() != nil {
+		return
+	}
+	level := slog.LevelError
+	if errors.Is(err, store.ErrUnavailable) || core.CodeOf(err) == core.CodeUnavailable {
+		level = slog.LevelWarn
+	}
+	a.log.Log(ctx, level, what+" failed; it is tried again", "error", err)
+	wait(ctx, housekeepWait)
+}
+
+// wait returns false when ctx ended first.
+func wait(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-timer.C:
+		return true
+	}
+}

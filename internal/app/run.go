@@ -1,0 +1,144 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"sync"
+	"time"
+
+	"relais/internal/api"
+	"relais/internal/ingest"
+)
+
+// listeners are what a running relais answers on.
+type listeners struct {
+	public, admin, socket net.Listener
+}
+
+// Run answers requests and works until ctx ends; then it stops in order: /ready says 503, the listener
+// closes after a moment for load balancers to look, what came in is committed, attempts get their time
+// to end, and the rest is handed back to the store.
+func (a *App) Run(ctx context.Context) error {
+	l, err := a.listen()
+	if err != nil {
+		return errors.Join(err, a.store.Close())
+	}
+	public := a.publicServer()
+	admin := a.adminServer(a.adminMux())
+	control := a.adminServer(a.control())
+	failed := make(chan error, 4)
+	serve := func(s *http.Server, listener net.Listener) {
+		if err := s.Serve(listener); err != nil && !errors.Is(err, http.ErrServerClosed) {
+			failed <- err
+		}
+	}
+	go serve(public, l.public)
+	go serve(admin, l.admin)
+	go serve(control, l.socket)
+
+	// The work goes on while the listener closes: its context isn't the caller's.
+	work, stopWork := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopWork()
+	var background sync.WaitGroup
+	background.Go(func() {
+		if err := a.lanes.Run(work); err != nil && work.Err() == nil {
+			failed <- err
+		}
+	})
+	background.Go(func() {
+		if err := a.ingest.Run(work); err != nil && work.Err() == nil {
+			failed <- err
+		}
+	})
+	for _, keep := range []func(context.Context){a.retain, a.recount, a.fanOut} {
+		background.Go(func() { keep(work) })
+	}
+	a.setNotReady()
+	a.metrics.SetReady(true)
+	where := Addresses{Listen: l.public.Addr().String(), Admin: l.admin.Addr().String(), Socket: SocketPath(a.options.Data)}
+	a.log.InfoContext(ctx, "relais is ready", "listen", where.Listen, "admin", where.Admin, "data", a.options.Data,
+		"version", a.options.Version, "took", time.Since(a.started).Truncate(time.Millisecond))
+	if a.options.Ready != nil {
+		a.options.Ready(where)
+	}
+	select {
+	case <-ctx.Done():
+		err = nil
+	case err = <-failed:
+		a.log.ErrorContext(ctx, "relais stops", "error", err)
+	}
+	err = errors.Join(err, a.stop(public))
+	stopWork()
+	background.Wait()
+	err = errors.Join(err, admin.Close(), control.Close(), a.store.Close())
+	a.log.InfoContext(ctx, "relais has stopped")
+	return err
+}
+
+func (a *App) listen() (*listeners, error) {
+	cfg := a.current.Load().config
+	l := &listeners{}
+	var err error
+	if l.public, err = net.Listen("tcp", cfg.Listen); err != nil {
+		return nil, fmt.Errorf("listen: %w", err)
+	}
+	if l.admin, err = net.Listen("tcp", cfg.AdminListen); err != nil {
+		return nil, errors.Join(fmt.Errorf("admin_listen: %w", err), l.public.Close())
+	}
+	path := SocketPath(a.options.Data)
+	// The folder's lock is ours, so a socket that is there was left by a process that died.
+	if err = os.Remove(path); err == nil || errors.Is(err, os.ErrNotExist) {
+		if l.socket, err = listenPrivately(path); err == nil {
+			return l, nil
+		}
+	}
+	return nil, errors.Join(fmt.Errorf("the control socket %s: %w", path, err), l.public.Close(), l.admin.Close())
+}
+
+func (a *App) publicServer() *http.Server {
+	mux := http.NewServeMux()
+	mux.Handle("GET /health", api.Health(a.options.Version, a.state, time.Now))
+	mux.Handle("/", a.ingest)
+	s := &http.Server{Handler: mux, ErrorLog: slog.NewLogLogger(a.log.Handler(), slog.LevelDebug)}
+	ingest.Bound(s, a.current.Load().config.Ingest)
+	return s
+}
+
+func (a *App) adminMux() http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("GET /health", api.Health(a.options.Version, a.state, time.Now))
+	mux.Handle("GET /ready", api.Ready(a.state))
+	mux.Handle("GET /metrics", a.metrics.Handler())
+	return mux
+}
+
+func (a *App) adminServer(handler http.Handler) *http.Server {
+	return &http.Server{
+		Handler: handler, ReadHeaderTimeout: 5 * time.Second, IdleTimeout: 2 * time.Minute,
+		ErrorLog: slog.NewLogLogger(a.log.Handler(), slog.LevelDebug),
+	}
+}
+
+// stop ends what comes in and what runs, in this order.
+func (a *App) stop(public *http.Server) error {
+	cfg := a.current.Load().config.Lanes
+	a.setNotReady("stopping")
+	a.metrics.SetReady(false)
+	delay := cfg.ReadyDelay
+	if a.options.ReadyDelay != 0 {
+		delay = a.options.ReadyDelay
+	}
+	a.log.Info("relais is stopping", "ready_delay", delay, "stop_timeout", cfg.StopTimeout)
+	time.Sleep(delay)
+	ctx, cancel := context.WithTimeout(context.Background(), cfg.StopTimeout)
+	defer cancel()
+	// Shutdown waits for the requests that are being answered, whose commits therefore happen.
+	err := public.Shutdown(ctx)
+	a.lanes.Stop(ctx)
+	return err
+}
