@@ -22,6 +22,7 @@ type schema struct {
 	min, max *int64
 	items    *schema
 	minItems int
+	unique   bool
 	fields   map[string]*schema
 	required []string
 	// variants: one of them has to accept the value.
@@ -75,6 +76,9 @@ func (s *schema) check(path string, v any, d details) {
 			d.add(path, "This collection should contain %d element or more.", s.minItems)
 		}
 		for i, item := range list {
+			if s.unique && slices.Contains(list[:i], item) {
+				d.add(path, "This collection should contain only unique elements.")
+			}
 			s.items.check(fmt.Sprintf("%s[%d]", path, i), item, d)
 		}
 	case "object":

@@ -135,7 +135,9 @@ var pdfDisplay = func() *schema {
 
 var documentSettings = closed(map[string]*schema{
 	"payments": orNull(closed(map[string]*schema{
-		"payment_modules":     listOf(choice("stripe", "atos", "paypal", "adyen", "stancer"), 0),
+		"payment_modules": {
+			kind: "array", unique: true, items: choice("stripe", "atos", "paypal", "adyen", "stancer"),
+		},
 		"direct_debit_module": orNull(choice("stripe", "gocardless")),
 	}, "payment_modules", "direct_debit_module")),
 	"pdf_display": pdfDisplay,
