@@ -198,14 +198,14 @@ func (s *share) allow(b *board, l *lane, free int, now time.Time) int {
 	if l.proven && !hangs {
 		return s.take(free, false)
 	}
-	half := s.running/2 - s.held
+	half := (s.running+1)/2 - s.held
 	if half > 0 && !s.heavy {
 		return s.take(min(free, half), hangs)
 	}
 	if s.hanging < 0 {
 		s.hanging = b.hanging(now)
 	}
-	if l.running > 0 || hangs && s.hanging+s.asked >= s.running/4 || !hangs && s.held >= s.running*3/4 {
+	if l.running > 0 || hangs && s.hanging+s.asked >= (s.running+3)/4 || !hangs && s.held >= (s.running*3+3)/4 {
 		return 0
 	}
 	return s.take(1, hangs)
