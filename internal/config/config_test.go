@@ -136,7 +136,9 @@ func outcome(t *testing.T, dir string, env map[string]string) string {
 		t.Fatal(err)
 	}
 	changed := difference(t, c, defaults)
-	changed["Redacted"] = strings.Split(strings.TrimSuffix(string(c.Redacted), "\n"), "\n")
+	if len(c.Redacted) > 0 {
+		changed["Redacted"] = strings.Split(strings.TrimSuffix(string(c.Redacted), "\n"), "\n")
+	}
 	delete(changed, "File")
 	delete(changed, "Hash")
 	text, err := json.MarshalIndent(changed, "", "  ")

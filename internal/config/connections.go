@@ -9,7 +9,7 @@ import (
 
 func connectionsKey() field[Config] {
 	return field[Config]{
-		name: "connections", doc: "Other systems that steps act on, by name.",
+		name: "connections", group: true, doc: "Other systems that steps act on, by name.",
 		shape: func(s *schemaMaker) map[string]any { return s.named(s.connection()) },
 		read: func(r *reader, n *node, path string, c *Config) {
 			r.named(n, path, func(name string, value *node, at string) {
@@ -106,14 +106,25 @@ func (s *settingsReader) check(p *Param, n *node, at string, value any, keep fun
 		err = p.Check(checked)
 	}
 	if err != nil {
-		message := err.Error()
-		if p.Secret {
-			message = strings.ReplaceAll(message, value.(string), hidden)
+		message := s.withoutVariable(n, err.Error())
+		if secret, _ := value.(string); p.Secret && shares(message, secret) {
+			message = "the value can't be used: " + p.Doc
 		}
-		s.fault(n.place, at, "%s", s.withoutVariable(n, message))
+		s.fault(n.place, at, "%s", message)
 		return
 	}
 	s.out[p.Name] = keep(checked)
+}
+
+// shares tells whether a message repeats a piece of a secret, however it was cut or quoted on the way.
+func shares(message, secret string) bool {
+	const piece = 4
+	for i := 0; i+piece <= len(secret); i++ {
+		if strings.Contains(message, secret[i:i+piece]) {
+			return true
+		}
+	}
+	return len(secret) < piece && strings.Contains(message, secret)
 }
 
 // complete takes what the file left out from the environment, and reports what is still missing.
@@ -145,7 +156,11 @@ func (s *settingsReader) fromEnvironment(p *Param, n *node, name, value string) 
 		err = p.Check(checked)
 	}
 	if err != nil {
-		s.fault(n.place, s.path, "%s, from the environment's %s: %s", p.Name, name, strings.ReplaceAll(err.Error(), value, hidden))
+		message := err.Error()
+		if shares(message, value) {
+			message = "the value can't be used: " + p.Doc
+		}
+		s.fault(n.place, s.path, "%s, from the environment's %s: %s", p.Name, name, message)
 		return
 	}
 	if p.Secret {

@@ -2,6 +2,7 @@ package config
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"strings"
@@ -102,7 +103,7 @@ func readBounded(path string, limit int64) ([]byte, error) {
 		return nil, errors.New("it is a folder")
 	}
 	if info.Size() > limit {
-		return nil, errors.New("it is too large")
+		return nil, fmt.Errorf("it is larger than %s", showSize(limit))
 	}
 	return os.ReadFile(path)
 }

@@ -102,7 +102,7 @@ func many[T, V any](name, doc string, k kind[V], to func(*T) *[]V) field[T] {
 // section is a key with an object of its own.
 func section[T, S any](name, doc string, fields []field[S], to func(*T) *S) field[T] {
 	return field[T]{
-		name: name, doc: doc,
+		name: name, doc: doc, group: true,
 		shape: func(s *schemaMaker) map[string]any { return objectShape(s, fields) },
 		init: func(t *T) {
 			for _, f := range fields {

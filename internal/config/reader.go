@@ -37,7 +37,9 @@ type field[T any] struct {
 	required bool
 	// orFile allows name_file too.
 	orFile bool
-	init   func(*T)
+	// group is set for keys that hold other keys: nothing under them is no fault.
+	group bool
+	init  func(*T)
 	// def is the default as it is shown.
 	def  string
 	read func(r *reader, n *node, path string, to *T)
@@ -74,6 +76,9 @@ func readObject[T any](r *reader, n *node, path string, fields []field[T], to *T
 			continue
 		}
 		given[fields[i].name] = true
+		if fields[i].group && e.value.isNull() {
+			continue
+		}
 		if value := r.valueOf(e, at, fields[i].name != e.key); value != nil {
 			fields[i].read(r, value, at, to)
 		}
@@ -87,7 +92,7 @@ func readObject[T any](r *reader, n *node, path string, fields []field[T], to *T
 
 // valueOf returns the entry's value, or the content of the file that name_file names; nil after a fault.
 func (r *reader) valueOf(e entry, path string, fromFile bool) *node {
-	if e.value.kind == scalarNode && e.value.scalar == nullScalar {
+	if e.value.isNull() {
 		r.fault(e.place, path, "the key has no value: give it one or leave it out")
 		return nil
 	}
@@ -118,7 +123,7 @@ func (r *reader) valueOf(e entry, path string, fromFile bool) *node {
 
 // isMap reports anything but a map; nothing at all counts as an empty one.
 func (r *reader) isMap(n *node, path string) bool {
-	if n.kind == mapNode || n.kind == scalarNode && n.scalar == nullScalar {
+	if n.kind == mapNode || n.isNull() {
 		return true
 	}
 	r.fault(n.place, path, "keys with values are expected here, and this is %s", n.describe())
@@ -127,7 +132,10 @@ func (r *reader) isMap(n *node, path string) bool {
 
 // plainText returns a scalar's expanded text.
 func (r *reader) plainText(n *node, path string) (string, bool) {
-	if n.kind != scalarNode || n.scalar == nullScalar {
+	if n.faulty {
+		return "", false
+	}
+	if n.kind != scalarNode || n.isNull() {
 		r.fault(n.place, path, "one value is expected here, and this is %s", n.describe())
 		return "", false
 	}
@@ -216,11 +224,13 @@ func keyNames[T any](fields []field[T]) []string {
 }
 
 func valuePlace(e entry) Place {
-	if e.value.kind == scalarNode && e.value.scalar != nullScalar {
+	if e.value.kind == scalarNode && !e.value.isNull() {
 		return e.value.place
 	}
 	return e.place
 }
+
+func (n *node) isNull() bool { return n.kind == scalarNode && n.scalar == nullScalar }
 
 func (n *node) describe() string {
 	switch {
@@ -228,7 +238,7 @@ func (n *node) describe() string {
 		return "a map"
 	case n.kind == listNode:
 		return "a list"
-	case n.scalar == nullScalar:
+	case n.isNull():
 		return "empty"
 	case n.scalar == intScalar || n.scalar == floatScalar:
 		return "a number"

@@ -52,11 +52,13 @@ func (w *recordWriter) write(n *node, indent int, secret bool) {
 	pad := strings.Repeat("  ", indent)
 	switch n.kind {
 	case mapNode:
-		if len(n.entries) == 0 {
+		switch {
+		case len(n.entries) == 0 && indent == 0:
+			return
+		case len(n.entries) == 0:
 			w.out.WriteString(" {}\n")
 			return
-		}
-		if indent > 0 {
+		case indent > 0:
 			w.out.WriteByte('\n')
 		}
 		for _, e := range n.entries {

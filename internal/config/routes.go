@@ -13,7 +13,7 @@ import (
 
 func routesKey() field[Config] {
 	return field[Config]{
-		name: "routes", doc: "What is done for which events, by name.",
+		name: "routes", group: true, doc: "What is done for which events, by name.",
 		shape: func(s *schemaMaker) map[string]any { return s.named(s.route()) },
 		read: func(r *reader, n *node, path string, c *Config) {
 			r.named(n, path, func(name string, value *node, at string) {
@@ -163,7 +163,7 @@ func retryKey() field[Route] {
 
 // template returns a scalar's text with its expressions left in.
 func (r *reader) template(n *node, path string) (string, bool) {
-	if n.kind != scalarNode || n.scalar == nullScalar {
+	if n.kind != scalarNode || n.isNull() {
 		r.fault(n.place, path, "one value is expected here, and this is %s", n.describe())
 		return "", false
 	}
@@ -206,6 +206,10 @@ func (r *reader) checkSelectors(c *Config) {
 				continue
 			}
 			at := fmt.Sprintf("%s[%d]", join(join("routes", route.Name), "on"), i)
+			if len(known) == 0 {
+				r.fault(nearest(r.places, at), at, "the file has no sources: nothing would ever match %s", on)
+				continue
+			}
 			word, _, _ := strings.Cut(on, "/")
 			r.unknown(nearest(r.places, at), at, "source", word, known)
 		}

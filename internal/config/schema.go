@@ -3,6 +3,7 @@ package config
 import (
 	"encoding/json"
 	"strings"
+	"time"
 )
 
 // Schema returns the JSON Schema (2020-12) of the file, for editors. It is made of the same tables that
@@ -59,6 +60,7 @@ func described(shape map[string]any, doc string) map[string]any {
 	return out
 }
 
+// named is the schema of a map of named things.
 func (s *schemaMaker) named(item map[string]any) map[string]any {
 	return map[string]any{"type": []string{"object", "null"}, "additionalProperties": false,
 		"patternProperties": map[string]any{nameGrammar.String(): item}}
@@ -161,8 +163,12 @@ func paramShape(p *Param, templates bool, env string) map[string]any {
 		doc += " Left out, it is the environment's " + env + "."
 	}
 	shape := map[string]any{}
-	if p.Default != nil {
-		shape["default"] = p.Default
+	switch def := p.Default.(type) {
+	case nil:
+	case time.Duration:
+		shape["default"] = showDuration(def)
+	default:
+		shape["default"] = def
 	}
 	dynamic := map[string]any{"type": "string", "pattern": `\$\{`}
 	switch p.Type {

@@ -33,7 +33,7 @@ func (r *reader) named(n *node, path string, visit func(name string, value *node
 
 func sourcesKey() field[Config] {
 	return field[Config]{
-		name: "sources", doc: "What sends, by name. A source answers at /in/NAME and at its path.",
+		name: "sources", group: true, doc: "What sends, by name. A source answers at /in/NAME and at its path.",
 		shape: func(s *schemaMaker) map[string]any { return s.named(s.source()) },
 		read: func(r *reader, n *node, path string, c *Config) {
 			r.named(n, path, func(name string, value *node, at string) {

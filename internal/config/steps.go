@@ -39,7 +39,7 @@ func stepKeys() []field[Step] {
 			aText, func(s *Step) *string { return &s.Connection }),
 		expressionKey("when", "A condition; where it is false the step is skipped.", func(s *Step) *string { return &s.When }),
 		{
-			name: "with", doc: "The step's parameters.",
+			name: "with", group: true, doc: "The step's parameters.",
 			shape: func(*schemaMaker) map[string]any { return map[string]any{"type": "object"} },
 			read: func(r *reader, n *node, path string, s *Step) {
 				if r.isMap(n, path) {
@@ -124,7 +124,7 @@ func (r *reader) checkStep(c *Config, s *Step, n *node, path string, before []st
 		r.fault(nearest(r.places, at), at, "it is for steps of class at least once, and %s is of class %s", kind.Name, kind.Class)
 	}
 	with := n.find("with")
-	if with.kind != mapNode && with.scalar != nullScalar {
+	if with.kind != mapNode && !with.isNull() {
 		return
 	}
 	for _, e := range with.entries {
@@ -148,7 +148,7 @@ func (r *reader) checkWith(s *Step, p *Param, n *node, path string, before []str
 		return // the value could not be read
 	}
 	value := s.With[p.Name]
-	if n.kind == scalarNode && n.scalar == nullScalar {
+	if n.isNull() {
 		r.fault(n.place, path, "the parameter has no value: give it one or leave it out")
 		return
 	}

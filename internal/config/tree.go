@@ -47,6 +47,8 @@ type node struct {
 	entries []entry
 	items   []*node
 	place   Place
+	// faulty is set when a problem with it was reported already.
+	faulty bool
 	// secret is set once the node was read as a secret: the record of the file leaves it out.
 	secret bool
 }
@@ -70,7 +72,7 @@ func parseTree(file string, text []byte) (root *node, problems Problems) {
 		}
 	}()
 	if len(text) > maxFile {
-		return problem(1, 1, "the file is larger than 1 MiB")
+		return problem(1, 1, "the file is larger than 1MiB")
 	}
 	if line, column, bad := badCharacter(text); bad {
 		return problem(line, column, "the file holds a character that is not UTF-8 text")
@@ -233,15 +235,17 @@ func (b *treeBuilder) scalar(out *node, n ast.Node, path string) {
 		out.scalar, out.text = boolScalar, strconv.FormatBool(n.Value)
 	case *ast.IntegerNode:
 		out.scalar, out.text = intScalar, n.Token.Value
-		if !plainInteger(out.text) {
+		if out.faulty = !plainInteger(out.text); out.faulty {
 			b.fault(out.place, path, "%s could be read as different numbers: write it in plain decimal, or in quotes when it is text", out.text)
 		}
 	case *ast.FloatNode:
 		out.scalar, out.text = floatScalar, n.Token.Value
-		if _, err := strconv.ParseFloat(out.text, 64); err != nil || strings.ContainsAny(out.text, "_xX") {
+		_, err := strconv.ParseFloat(out.text, 64)
+		if out.faulty = err != nil || strings.ContainsAny(out.text, "_xX"); out.faulty {
 			b.fault(out.place, path, "%s could be read as different numbers: write it in plain decimal, or in quotes when it is text", out.text)
 		}
 	default:
+		out.faulty = true
 		b.fault(out.place, path, "this can't stand here: allowed are text, numbers, true, false, lists and maps")
 	}
 }

@@ -66,7 +66,7 @@ func (r *reader) value(n *node, path string, expand func(string, lookup) (string
 
 // expression returns the text of an expression. Variables are not put in: their values would become code.
 func (r *reader) expression(n *node, path string) (string, bool) {
-	if n.kind != scalarNode || n.scalar == nullScalar {
+	if n.kind != scalarNode || n.isNull() {
 		r.fault(n.place, path, "an expression is expected here, and this is %s", n.describe())
 		return "", false
 	}

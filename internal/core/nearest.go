@@ -3,9 +3,9 @@ package core
 import "strings"
 
 // Nearest returns the candidate that a misspelt word most likely meant, or "" when none is near: at most
-// a third of the letters may differ.
+// a third of the letters may differ, and one of two.
 func Nearest(word string, candidates []string) string {
-	best, least := "", max(1, len(word)/3)+1
+	best, least := "", (len(word)+1)/3+1
 	for _, candidate := range candidates {
 		if d := distance(strings.ToLower(word), strings.ToLower(candidate)); d < least {
 			best, least = candidate, d

@@ -75,7 +75,11 @@ func (s *story) send(ctx context.Context, title text, n sandbox.Notification, wa
 		return err
 	}
 	s.slow = max(s.slow, answer.Duration)
-	s.say.line(sAnswered, answer.Status, milliseconds(answer.Duration))
+	said := sAnswered
+	if want/100 != 2 {
+		said = sRefusedBy
+	}
+	s.say.line(said, answer.Status, milliseconds(answer.Duration))
 	if answer.Status != want {
 		return failed("the answer should have been %d, and was %d", want, answer.Status)
 	}

@@ -41,7 +41,8 @@ var (
 	sAnswered = text{
 		"answered %d in %s, after the event was synced to disk",
 		"réponse %d en %s, l'événement une fois écrit sur le disque"}
-	sInvoice = text{
+	sRefusedBy = text{"answered %d in %s", "réponse %d en %s"}
+	sInvoice   = text{
 		"invoice %s created: %v %s, %d rows, %s after the webhook arrived",
 		"facture %s créée : %v %s, %d lignes, %s après l'arrivée de l'appel"}
 	sRecognised = text{

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"net/netip"
 	"strings"
 	"sync"
@@ -515,5 +516,56 @@ func TestStopCommitsWhatArrived(t *testing.T) {
 	}
 	if got := c.commit(&pending{done: make(chan result, 1)}); !errors.Is(got.err, errStopping) {
 		t.Errorf("what comes later: %v", got.err)
+	}
+}
+
+func TestHandlerWithoutAStoreAnswersAlike(t *testing.T) {
+	h := open(t, nil)
+	bare, err := NoStore(Options{Settings: Settings{Sources: compileAll(t, sellsy())}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, header := range map[string]http.Header{"signed": h.signed(jsonType, quote(1)), "unsigned": {}} {
+		want := h.send("POST", "/in/sellsy", header, quote(1))
+		w := httptest.NewRecorder()
+		r := httptest.NewRequest("POST", "/in/sellsy", bytes.NewReader(quote(1)))
+		r.Header = header
+		bare.ServeHTTP(w, r)
+		if w.Code != want.status || w.Body.String() != want.body {
+			t.Errorf("%s: answered %d %q, want %d %q", name, w.Code, w.Body, want.status, want.body)
+		}
+	}
+}
+
+func TestTestSourcesTakeRequestsOfThisMachineOnly(t *testing.T) {
+	src := sellsy()
+	src.Test = true
+	h := open(t, func(o *Options) { o.Settings.TrustedProxies = []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")} }, src)
+	header := h.signed(jsonType, quote(1))
+	if got := h.send("POST", "/in/sellsy", header, quote(1)); got.status != 200 {
+		t.Fatalf("from here: answered %d", got.status)
+	}
+	if !h.store.stored()[0].Test {
+		t.Error("the event is not marked as a test")
+	}
+	header.Set("X-Forwarded-For", "203.0.113.7")
+	if got := h.send("POST", "/in/sellsy", header, quote(1)); got.status != 403 {
+		t.Errorf("from elsewhere: answered %d", got.status)
+	}
+}
+
+func TestHandlerThatPanicsGivesItsBytesBack(t *testing.T) {
+	h := open(t, func(o *Options) { o.Match = func(*core.Event) Matched { panic(http.ErrAbortHandler) } })
+	req, err := http.NewRequest("POST", "http://"+h.addr+"/in/sellsy", bytes.NewReader(quote(1)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header = h.signed(jsonType, quote(1))
+	if resp, err := h.client.Do(req); err == nil {
+		_ = resp.Body.Close()
+		t.Fatalf("answered %d", resp.StatusCode)
+	}
+	if held := h.inFlight.Load(); held != 0 {
+		t.Errorf("%d bytes are held", held)
 	}
 }

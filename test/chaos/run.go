@@ -36,7 +36,7 @@ listen: %s
 admin_listen: %s
 log: {level: warn, format: json}
 lanes: {interrupted: 100000, window: 48, ready_delay: 0s}
-ingest: {address_rate: 100000, address_burst: 100000}
+ingest: {address_rate: 100000/s, address_burst: 100000}
 sources:
   sellsy: {preset: sellsy, secret: "%s"}
 connections:
@@ -152,7 +152,7 @@ func (w *world) configure() error {
 		}
 	}
 	w.listen = addresses[0]
-	delays := strings.TrimSuffix(strings.Repeat("300ms, ", 2000), ", ")
+	delays := strings.TrimSuffix(strings.Repeat("1s, ", 100), ", ")
 	text := fmt.Sprintf(relaisYAML, addresses[0], addresses[1], signingKey, w.sandbox.url, delays)
 	return os.WriteFile(filepath.Join(w.dir, "relais.yaml"), []byte(text), 0o600)
 }

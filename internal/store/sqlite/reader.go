@@ -1,53 +1,69 @@
 package sqlite
 
-import "context"
+import (
+	"context"
+
+	"relais/internal/core"
+)
 
 // read runs a read on a connection of its own, in one snapshot, and interrupts it at the bound.
-func (s *Store) read(ctx context.Context, run func(*conn) error) error {
-	ctx, cancel := context.WithTimeout(ctx, s.readTime)
+func (s *Store) read(caller context.Context, run func(*conn) error) error {
+	ctx, cancel := context.WithTimeout(caller, s.readTime)
 	defer cancel()
 	var c *conn
 	select {
-	case c = <-s.readers:
-	case <-ctx.Done():
-		return context.Cause(ctx)
 	case <-s.closing.Done():
 		return errClosed
+	case c = <-s.readers:
+	case <-ctx.Done():
+		if err := caller.Err(); err != nil {
+			return err
+		}
+		return core.Errorf(core.CodeUnavailable, "too many are reading: ask again later")
 	}
-	err := s.readOn(ctx, &c, run)
-	if err != nil && c != nil {
-		// An interrupted connection, or one whose disk failed, is not used again.
-		c.close()
-		c = nil
-	}
+	c, err := s.readOn(ctx, c, run)
 	s.readers <- c
+	if cancelled := caller.Err(); err != nil && cancelled != nil {
+		return cancelled
+	}
 	return public(err)
 }
 
-func (s *Store) readOn(ctx context.Context, c **conn, run func(*conn) error) (err error) {
-	if *c == nil {
-		if *c, err = connect(s.path, readOnly, "PRAGMA busy_timeout = 200", "PRAGMA query_only = 1",
+// readOn runs a read and returns the connection, or nil when it can't be used again: one that was
+// interrupted, or whose disk failed.
+func (s *Store) readOn(ctx context.Context, c *conn, run func(*conn) error) (*conn, error) {
+	if c == nil {
+		var err error
+		if c, err = connect(s.path, readOnly, "PRAGMA busy_timeout = 200", "PRAGMA query_only = 1",
 			"PRAGMA cache_size = -2048", "PRAGMA temp_store = MEMORY"); err != nil {
-			*c = nil
-			return err
+			return nil, err
 		}
 	}
-	conn := *c
-	stopped := context.AfterFunc(ctx, conn.interrupt)
-	defer stopped()
-	if err := conn.q("BEGIN").exec(); err != nil {
-		return err
+	calm := context.AfterFunc(ctx, c.interrupt)
+	err := snapshot(c, run)
+	if interrupted := !calm(); interrupted || codeOf(err) != 0 {
+		c.close()
+		return nil, err
 	}
-	if err := run(conn); err != nil {
-		return err
-	}
-	return conn.q("COMMIT").exec()
+	return c, err
 }
 
-// pageOf is how many rows a page has when nobody says.
-func pageOf(limit int) int64 {
-	if limit <= 0 || limit > 1000 {
-		return 100
+func snapshot(c *conn, run func(*conn) error) error {
+	if err := c.q("BEGIN").exec(); err != nil {
+		return err
 	}
-	return int64(limit)
+	err := run(c)
+	if end := c.q("COMMIT").exec(); err == nil {
+		err = end
+	}
+	return err
+}
+
+// pageOf is how many rows a page has: what was asked for, within bounds.
+func pageOf(limit int) int64 {
+	const usual, most = 100, 1000
+	if limit <= 0 {
+		return usual
+	}
+	return int64(min(limit, most))
 }
