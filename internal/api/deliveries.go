@@ -47,7 +47,7 @@ type cancelRequest struct {
 
 type cancelOne struct {
 	By
-	oneDelivery
+	ID string `path:"id" example:"dlv_42"`
 }
 
 // Cancelled says how many deliveries were cancelled; those that didn't wait are left as they are.

@@ -32,7 +32,7 @@ type Resolve struct {
 
 type resolveRequest struct {
 	By
-	oneEffect
+	Key  string `path:"key" doc:"The key, with / written as %2F"`
 	Body Resolve
 }
 

@@ -20,8 +20,8 @@ type listEvents struct {
 type eventList struct{ Body List[Event] }
 
 type oneEvent struct {
-	ID   string `path:"id" example:"evt_0192f0c1a2b37c5d8e9f001122334455"`
-	Body bool   `query:"body" doc:"With the body"`
+	ID       string `path:"id" example:"evt_0192f0c1a2b37c5d8e9f001122334455"`
+	WithBody bool   `query:"body" doc:"With the body"`
 }
 
 type eventDetail struct{ Body Event }
@@ -61,5 +61,5 @@ func (s *server) getEvent(ctx context.Context, in *oneEvent) (*eventDetail, erro
 	if err != nil {
 		return nil, err
 	}
-	return &eventDetail{viewWholeEvent(&e, in.Body)}, nil
+	return &eventDetail{viewWholeEvent(&e, in.WithBody)}, nil
 }

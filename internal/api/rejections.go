@@ -20,8 +20,8 @@ type listRejections struct {
 type rejectionList struct{ Body List[Rejection] }
 
 type oneRejection struct {
-	ID   int64 `path:"id" minimum:"1"`
-	Body bool  `query:"body" doc:"With what is kept of the body"`
+	ID       int64 `path:"id" minimum:"1"`
+	WithBody bool  `query:"body" doc:"With what is kept of the body"`
 }
 
 type rejectionDetail struct{ Body Rejection }
@@ -87,7 +87,7 @@ func (s *server) getRejection(ctx context.Context, in *oneRejection) (*rejection
 	}
 	v := viewRejection(&r)
 	v.Query, v.Headers = r.Query, core.DecodeHeader(r.Header)
-	if in.Body {
+	if in.WithBody {
 		v.Body, v.BodyBase64 = viewBody(r.Body)
 	}
 	return &rejectionDetail{v}, nil
