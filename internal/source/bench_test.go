@@ -70,7 +70,7 @@ func TestVerificationAndReadingAllocateNothing(t *testing.T) {
 			}
 		})
 		// A collection during the run empties the pools: that is not the usual case, but it happens.
-		if allocs >= 1 {
+		if allocs >= 1 && !poolsForget {
 			t.Errorf("%s allocates %v times", name, allocs)
 		}
 	}

@@ -1,6 +1,7 @@
 package source
 
 import (
+	"errors"
 	"net/textproto"
 	"net/url"
 	"strings"
@@ -43,7 +44,7 @@ func (p *place) read(req *Request) (text string, times int) {
 	case placeForm:
 		value, err := formField(nil, req.Body, p.name)
 		switch {
-		case err == errFieldTwice:
+		case errors.Is(err, errFieldTwice):
 			return "", 2
 		case err != nil || len(value) == 0:
 			return "", 0

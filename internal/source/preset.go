@@ -220,6 +220,7 @@ func (p Presets) Names() []string {
 	for i := range paths {
 		paths[i] = strings.TrimSuffix(paths[i], ".yaml")
 	}
+	slices.Sort(paths)
 	return paths
 }
 
