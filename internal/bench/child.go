@@ -38,7 +38,7 @@ type child struct {
 
 // launch starts the binary. Its output goes to a file beside the data, which is shown when it fails.
 func (r *run) launch(ctx context.Context, name string, args ...string) (*child, error) {
-	file, err := os.Create(filepath.Join(r.dir, name+".log"))
+	file, err := os.Create(filepath.Join(r.dir, name+".log")) //nolint:gosec // in the run's own folder
 	if err != nil {
 		return nil, fmt.Errorf("make a log: %w", err)
 	}
@@ -182,7 +182,7 @@ func (c *child) ask(ctx context.Context, path string) (string, error) {
 func freeAddresses(ctx context.Context) (one, other string, err error) {
 	var addresses []string
 	for range 1000 {
-		address := fmt.Sprintf("127.0.0.1:%d", 20_000+rand.IntN(12_000)) //nolint:gosec // nothing depends on its being hard to guess
+		address := fmt.Sprintf("127.0.0.1:%d", 20_000+rand.IntN(12_000))
 		listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
 		if err != nil {
 			continue // taken

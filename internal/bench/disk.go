@@ -38,7 +38,7 @@ func syncs(ctx context.Context, dir string, perSecond int, d time.Duration) (*hd
 		if failed != nil || time.Since(begin) > d {
 			return
 		}
-		block[0] = byte(i)
+		block[0]++
 		at := time.Now()
 		if _, failed = file.WriteAt(block, i*syncBytes%syncFile); failed != nil {
 			return

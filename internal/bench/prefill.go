@@ -87,7 +87,7 @@ func (m *eventMaker) accepted(at time.Time) store.Accepted {
 	m.next++
 	m.request.prepare(m.next, at)
 	// Keys are digests: spread over their index. A multiplication by an odd number spreads as well.
-	binary.BigEndian.PutUint64(m.key[:], uint64(m.next)*0x9E3779B97F4A7C15)
+	binary.BigEndian.PutUint64(m.key[:], uint64(m.next)*0x9E3779B97F4A7C15) //nolint:gosec // it wraps on purpose
 	return store.Accepted{
 		Event: core.Event{
 			ID: core.NewEventID(), Tenant: core.DefaultTenant, Source: "sellsy",

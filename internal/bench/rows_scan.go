@@ -167,12 +167,12 @@ func copyFolder(to, from string) error {
 }
 
 func copyFile(to, from string) error {
-	source, err := os.Open(from)
+	source, err := os.Open(from) //nolint:gosec // in the run's own folder
 	if err != nil {
 		return err
 	}
 	defer source.Close() //nolint:errcheck // read to the end
-	target, err := os.OpenFile(to, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	target, err := os.OpenFile(to, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600) //nolint:gosec // as above
 	if err != nil {
 		return err
 	}
