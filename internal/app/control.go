@@ -21,17 +21,17 @@ import (
 // control is the API of a running relais.
 func (a *App) control() http.Handler {
 	return api.New(api.Deps{
-		Store:   a.store,
-		Routes:  func() api.Routes { return a.current.Load().routes },
-		Sources: func() []string { return sourceNames(a.current.Load().config) },
-		Where:   where,
+		Store:          a.store,
+		Routes:         func() api.Routes { return a.current.Load().routes },
+		Sources:        func() []string { return sourceNames(a.current.Load().config) },
+		Where:          where,
 		RetryRejection: retrier(a.store, a.current.Load, a.stored),
-		Config:  runningConfig{a},
-		State:   a.state,
-		Changed: func() { a.lanes.Wake() },
-		Version: a.options.Version,
-		Now:     time.Now,
-		Log:     a.log.Logger,
+		Config:         runningConfig{a},
+		State:          a.state,
+		Changed:        func() { a.lanes.Wake() },
+		Version:        a.options.Version,
+		Now:            time.Now,
+		Log:            a.log.Logger,
 	})
 }
 
