@@ -61,15 +61,14 @@ func RetryRejection(ctx context.Context, s RetryStore, p RetryParams, r *store.R
 // retriedID is the id of the event that a rejection becomes: the same however often it is tried. It is
 // a UUIDv7 of the time when the request came.
 func retriedID(r *store.Rejection) core.EventID {
-	seed := binary.BigEndian.AppendUint64([]byte("relais rejection"), uint64(r.ID))
-	seed = binary.BigEndian.AppendUint64(seed, uint64(r.At.UnixNano()))
+	seed := binary.AppendVarint([]byte("relais rejection"), r.ID)
+	seed = binary.AppendVarint(seed, r.At.UnixNano())
 	sum := sha256.Sum256(append(seed, r.Source...))
 	var id core.EventID
 	copy(id[:], sum[:])
-	ms := uint64(r.At.UnixMilli())
-	for i := range 6 {
-		id[i] = byte(ms >> (8 * (5 - i)))
-	}
+	var ms [8]byte
+	binary.BigEndian.PutUint64(ms[:], uint64(r.At.UnixMilli()))
+	copy(id[:6], ms[2:])
 	id[6] = id[6]&0x0f | 0x70
 	id[8] = id[8]&0x3f | 0x80
 	return id

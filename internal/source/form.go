@@ -31,11 +31,11 @@ func appendUnescaped(dst, in []byte) ([]byte, bool) {
 			if i+2 >= len(in) {
 				return dst, false
 			}
-			high, low := unhex(in[i+1]), unhex(in[i+2])
-			if high < 0 || low < 0 {
+			high, low := hexDigits[in[i+1]], hexDigits[in[i+2]]
+			if high == noDigit || low == noDigit {
 				return dst, false
 			}
-			dst = append(dst, byte(high<<4|low))
+			dst = append(dst, high<<4|low)
 			i += 2
 		default:
 			dst = append(dst, c)
@@ -44,17 +44,20 @@ func appendUnescaped(dst, in []byte) ([]byte, bool) {
 	return dst, true
 }
 
-func unhex(c byte) int {
-	switch {
-	case c >= '0' && c <= '9':
-		return int(c - '0')
-	case c >= 'a' && c <= 'f':
-		return int(c-'a') + 10
-	case c >= 'A' && c <= 'F':
-		return int(c-'A') + 10
+const noDigit = 0xff
+
+// hexDigits is each byte's value as a hexadecimal digit.
+var hexDigits = func() (table [256]byte) {
+	for i := range table {
+		table[i] = noDigit
 	}
-	return -1
-}
+	for value, digits := range []string{"0", "1", "2", "3", "4", "5", "6", "7", "8", "9", "aA", "bB", "cC", "dD", "eE", "fF"} {
+		for _, digit := range []byte(digits) {
+			table[digit] = byte(value)
+		}
+	}
+	return table
+}()
 
 // formField decodes the one field of that name into dst. It must be given exactly once: of two, another
 // reader could take the other one. Other fields are not looked into.

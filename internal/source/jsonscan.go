@@ -255,7 +255,7 @@ func (s *scanner) escape() *Rejected {
 			return errJSON
 		}
 		for _, c := range s.in[s.at+1 : s.at+5] {
-			if unhex(c) < 0 {
+			if hexDigits[c] == noDigit {
 				return errJSON
 			}
 		}
