@@ -171,7 +171,7 @@ func copyFile(to, from string) error {
 	if err != nil {
 		return err
 	}
-	defer source.Close() //nolint:errcheck // read to the end
+	defer source.Close()                                                     //nolint:errcheck // read to the end
 	target, err := os.OpenFile(to, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600) //nolint:gosec // as above
 	if err != nil {
 		return err
