@@ -32,7 +32,9 @@ func (l *Lanes) start(claimed []store.Claimed, now time.Time) {
 	}
 	l.board.mu.Unlock()
 	for i := range claimed {
-		c := &claimed[i]
+		// A copy: an attempt that takes long must not keep all that were claimed with it in memory.
+		c := new(store.Claimed)
+		*c = claimed[i]
 		settings, runner, ok := l.settings(c.Delivery.Destination)
 		if !ok || l.stopped() || !l.lease.holds(now) {
 			l.finisher.put(ended{lane: lanes[i], claimed: c, outcome: l.handBack(c, now)})
@@ -70,7 +72,9 @@ func (l *Lanes) attempt(lane *lane, c *store.Claimed, settings Settings, runner 
 	}
 	l.metrics.AttemptEnded(c.Delivery.Destination.Kind, outcome.Attempt.Reason, now.Sub(started))
 	timedOut := raw.Reason == core.ReasonTimeout || now.Sub(started) >= l.bounds.Timeout
-	l.note(lane, evidenceOf(raw, outcome), timedOut, now)
+	if raw.Reason != core.ReasonMaxAge { // else nobody was asked
+		l.note(lane, evidenceOf(raw, outcome), timedOut, now)
+	}
 	l.finisher.put(ended{lane: lane, claimed: c, outcome: outcome, ordered: settings.FIFO || c.Delivery.OrderKey != ""})
 }
 

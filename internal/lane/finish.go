@@ -63,10 +63,11 @@ func (f *finisher) take() ([]ended, map[store.LaneID]core.BreakerState) {
 	} else {
 		signal(f.some)
 	}
-	breakers := f.breakers
-	if len(breakers) > 0 {
-		f.breakers = map[store.LaneID]core.BreakerState{}
+	if len(f.breakers) == 0 {
+		return batch, nil
 	}
+	breakers := f.breakers
+	f.breakers = map[store.LaneID]core.BreakerState{}
 	return batch, breakers
 }
 

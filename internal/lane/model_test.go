@@ -43,7 +43,7 @@ func TestEverythingEndsOnceEverythingWorks(t *testing.T) {
 		window := rapid.IntRange(1, 5).Draw(r, "window")
 		var wrong string
 		var now, most atomic.Int64
-		o := Options{Alone: true, Bounds: Bounds{Running: running, Window: window, Timeout: 20 * time.Second, Scan: time.Minute}}
+		o := Options{Alone: true, Bounds: Bounds{Running: running, Window: window, Timeout: 20 * time.Second, Scan: time.Minute, Lease: time.Minute}}
 		inBubble(t, o, func(b *bench) {
 			for n := range 5 {
 				b.set(route(fmt.Sprint(n)), Settings{}, succeed)

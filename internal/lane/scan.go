@@ -154,6 +154,10 @@ func (l *Lanes) found(page []store.LaneWork) {
 	now := l.now()
 	l.board.mu.Lock()
 	for _, work := range page {
+		// A rest kept under a clock that was set back since would last for long.
+		if limit := now.Add(l.bounds.Breaker.MaxRest); work.Breaker.RestUntil.After(limit) {
+			work.Breaker.RestUntil = limit
+		}
 		lane := l.board.learn(work)
 		switch {
 		case lane.more:
