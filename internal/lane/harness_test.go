@@ -127,7 +127,7 @@ func (b *bench) stop(grace time.Duration) {
 
 // pass lets virtual time pass.
 func pass(d time.Duration) {
-	time.Sleep(d)
+	<-time.After(d)
 	synctest.Wait()
 }
 

@@ -46,7 +46,7 @@ func TestNoWakeUpIsLost(t *testing.T) {
 		for range 20 {
 			senders.Go(func() {
 				for range 50 {
-					time.Sleep(rand.N(3 * time.Millisecond))
+					<-time.After(rand.N(3 * time.Millisecond))
 					b.send(route(fmt.Sprint(rand.N(10))), 1)
 				}
 			})
