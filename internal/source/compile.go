@@ -180,8 +180,11 @@ func (v *Verify) override(own map[string]any) error {
 			v.Header, v.Query, v.Form, v.JSON = "", "", "", ""
 		}
 	}
-	if _, ok := own["scheme"]; ok {
+	if scheme, ok := own["scheme"]; ok {
 		v.Signed = ""
+		if scheme == "basic" {
+			v.Header, v.Prefix = "", "" // Basic has its own header
+		}
 	}
 	text, err := yaml.Marshal(own)
 	if err != nil {
