@@ -1,16 +1,17 @@
+//go:build unix
+
 package sqlite
 
 import (
-	"crypto/sha256"
-	"encoding/binary"
 	"fmt"
+	"os"
+	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
 
-	"relais/internal/core"
 	"relais/internal/store"
 )
 
@@ -27,39 +28,17 @@ func benchStore(b *testing.B, stored int) *Store {
 	})
 	n := 0
 	for n < stored {
-		if _, err := s.Append(b.Context(), benchBatch(min(500, stored-n), 1)); err != nil {
+		if _, err := s.Append(b.Context(), benchBatch(min(500, stored-n), 10_000)); err != nil {
 			b.Fatal(err)
 		}
 		n += 500
 	}
-	return s
-}
-
-var (
-	benchBody   = make([]byte, 600)
-	benchHeader = make([]byte, 250)
-	benchSerial atomic.Uint64
-)
-
-func benchBatch(n, lanes int) []store.Accepted {
-	batch := make([]store.Accepted, n)
-	now := time.Now()
-	for i := range batch {
-		serial := benchSerial.Add(1)
-		key := sha256.Sum256(binary.BigEndian.AppendUint64(nil, serial))
-		batch[i] = store.Accepted{
-			Event: core.Event{
-				ID: core.NewEventID(), Tenant: core.DefaultTenant, Source: "sellsy", Type: "estimate.accepted",
-				ReceivedAt: now, Format: core.FormatJSON, Header: benchHeader, Body: benchBody,
-			},
-			DedupKey: [16]byte(key[:16]), DedupWindow: 72 * time.Hour, RouteSet: "set",
-			Deliveries: []store.NewDelivery{{
-				Destination: core.Destination{Tenant: core.DefaultTenant, Kind: core.DestinationRoute, Name: fmt.Sprint("route-", serial%uint64(lanes))},
-				Priority:    core.PriorityNormal,
-			}},
-		}
+	s.writer.turn.Lock()
+	defer s.writer.turn.Unlock()
+	if err := s.writer.conn.exec("PRAGMA synchronous = FULL"); err != nil {
+		b.Fatal(err)
 	}
-	return batch
+	return s
 }
 
 // reportCPU tells the process's processor time for one event, the checkpoints included.
@@ -74,107 +53,126 @@ func reportCPU(b *testing.B, events int, run func()) {
 
 func BenchmarkAppend(b *testing.B) {
 	for _, stored := range []int{0, 1_000_000} {
-		var s *Store
-		for _, size := range []int{1, 16, 32, 64} {
-			b.Run(fmt.Sprintf("stored=%d/batch=%d", stored, size), func(b *testing.B) {
-				if s == nil || stored == 0 {
-					s = benchStore(b, stored)
-				}
-				s.writer.turn.Lock()
-				if err := s.writer.conn.exec("PRAGMA synchronous = FULL"); err != nil {
-					b.Fatal(err)
-				}
-				s.writer.turn.Unlock()
-				b.ResetTimer()
-				reportCPU(b, b.N*size, func() {
-					for range b.N {
-						if _, err := s.Append(b.Context(), benchBatch(size, 1)); err != nil {
-							b.Fatal(err)
+		b.Run(fmt.Sprintf("stored=%d", stored), func(b *testing.B) {
+			s := benchStore(b, stored)
+			for _, size := range []int{1, 16, 32, 64} {
+				b.Run(fmt.Sprintf("batch=%d", size), func(b *testing.B) {
+					reportCPU(b, b.N*size, func() {
+						for range b.N {
+							if _, err := s.Append(b.Context(), benchBatch(size, 1)); err != nil {
+								b.Fatal(err)
+							}
 						}
-					}
+					})
 				})
+			}
+			// 64 callers with one event each, which is how ingest calls.
+			b.Run("together", func(b *testing.B) { appendTogether(b, s) })
+		})
+	}
+}
+
+func appendTogether(b *testing.B, s *Store) {
+	var left atomic.Int64
+	left.Store(int64(b.N))
+	reportCPU(b, b.N, func() {
+		var wg sync.WaitGroup
+		for range 64 {
+			wg.Go(func() {
+				for left.Add(-1) >= 0 {
+					if _, err := s.Append(b.Context(), benchBatch(1, 1)); err != nil {
+						b.Error(err)
+						return
+					}
+				}
 			})
+		}
+		wg.Wait()
+	})
+}
+
+// BenchmarkOpen tells how long it is from start to ready with a million events stored, the WAL full.
+func BenchmarkOpen(b *testing.B) {
+	s := benchStore(b, 1_000_000)
+	dir := b.TempDir()
+	copyFolder(b, filepath.Dir(s.path), dir)
+	b.ResetTimer()
+	for range b.N {
+		opened, err := Open(b.Context(), Options{Dir: dir})
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.StopTimer()
+		if err := opened.Close(); err != nil {
+			b.Fatal(err)
+		}
+		copyFolder(b, filepath.Dir(s.path), dir)
+		b.StartTimer()
+	}
+}
+
+// copyFolder copies the folder as a kill would leave it.
+func copyFolder(b *testing.B, from, to string) {
+	b.Helper()
+	for _, name := range []string{databaseName, databaseName + "-wal"} {
+		content, err := os.ReadFile(filepath.Join(from, name))
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.Logf("%s: %d MiB", name, len(content)>>20)
+		if err := os.WriteFile(filepath.Join(to, name), content, 0o600); err != nil {
+			b.Fatal(err)
 		}
 	}
 }
 
-// BenchmarkAppendTogether has 64 callers with one event each, which is how ingest calls.
-func BenchmarkAppendTogether(b *testing.B) {
-	for _, stored := range []int{0, 1_000_000} {
-		b.Run(fmt.Sprintf("stored=%d", stored), func(b *testing.B) {
-			s := benchStore(b, stored)
-			if err := s.writer.conn.exec("PRAGMA synchronous = FULL"); err != nil {
-				b.Fatal(err)
-			}
-			var left atomic.Int64
-			left.Store(int64(b.N))
-			b.ResetTimer()
-			reportCPU(b, b.N, func() {
-				var wg sync.WaitGroup
-				for range 64 {
-					wg.Go(func() {
-						for left.Add(-1) >= 0 {
-							if _, err := s.Append(b.Context(), benchBatch(1, 1)); err != nil {
-								b.Error(err)
-								return
-							}
-						}
-					})
-				}
-				wg.Wait()
+func BenchmarkClaimFinish(b *testing.B) {
+	for _, waiting := range []int{20_000, 1_000_000} {
+		b.Run(fmt.Sprintf("waiting=%d", waiting), func(b *testing.B) {
+			s := benchStore(b, waiting)
+			after := store.LaneID(0)
+			b.Run("each=32", func(b *testing.B) {
+				claimed := 0
+				reportCPU(b, b.N*32, func() {
+					for range b.N {
+						var got int
+						got, after = claimAndFinish(b, s, after)
+						claimed += got
+					}
+				})
+				b.ReportMetric(float64(claimed)/float64(b.N), "claimed/op")
 			})
 		})
 	}
 }
 
-func BenchmarkClaimFinish(b *testing.B) {
-	for _, waiting := range []int{0, 1_000_000} {
-		b.Run(fmt.Sprintf("waiting=%d", waiting), func(b *testing.B) {
-			s, err := Open(b.Context(), Options{Dir: b.TempDir(), Sync: SyncOff})
-			if err != nil {
-				b.Fatal(err)
-			}
-			defer func() { _ = s.Close() }()
-			for n := 0; n < waiting+b.N*32; n += 500 {
-				if _, err := s.Append(b.Context(), benchBatch(500, 10_000)); err != nil {
-					b.Fatal(err)
-				}
-			}
-			after := store.LaneID(0)
-			b.ResetTimer()
-			claimed := 0
-			reportCPU(b, b.N*32, func() {
-				for range b.N {
-					work, err := s.Work(b.Context(), after, 32)
-					if err != nil {
-						b.Fatal(err)
-					}
-					p := store.ClaimParams{Node: "n", Max: 32}
-					for _, w := range work {
-						p.Lanes = append(p.Lanes, store.LaneRoom{Lane: w.Lane, Max: 1, Window: 16})
-						after = w.Lane
-					}
-					if len(work) < 32 {
-						after = 0
-					}
-					got, err := s.Claim(b.Context(), p)
-					if err != nil {
-						b.Fatal(err)
-					}
-					claimed += len(got)
-					var outcomes []store.Outcome
-					for _, c := range got {
-						outcomes = append(outcomes, store.Outcome{
-							Holder:  store.Holder{Delivery: c.Delivery.ID, Claim: c.Delivery.Claim, Node: "n"},
-							Verdict: store.VerdictSucceeded, Attempt: store.Attempt{Started: time.Now(), Trace: benchHeader},
-						})
-					}
-					if _, err := s.Finish(b.Context(), outcomes); err != nil {
-						b.Fatal(err)
-					}
-				}
-			})
-			b.ReportMetric(float64(claimed)/float64(b.N), "claimed/op")
+// claimAndFinish takes one delivery of each of the next 32 lanes to its end.
+func claimAndFinish(b *testing.B, s *Store, after store.LaneID) (int, store.LaneID) {
+	work, err := s.Work(b.Context(), after, 32)
+	if err != nil {
+		b.Fatal(err)
+	}
+	p := store.ClaimParams{Node: "n", Max: 32}
+	for _, w := range work {
+		p.Lanes = append(p.Lanes, store.LaneRoom{Lane: w.Lane, Max: 1, Window: 16})
+		after = w.Lane
+	}
+	if len(work) < 32 {
+		after = 0
+	}
+	got, err := s.Claim(b.Context(), p)
+	if err != nil {
+		b.Fatal(err)
+	}
+	var outcomes []store.Outcome
+	for _, c := range got {
+		outcomes = append(outcomes, store.Outcome{
+			Holder:  store.Holder{Delivery: c.Delivery.ID, Claim: c.Delivery.Claim, Node: "n"},
+			Verdict: store.VerdictSucceeded, Attempt: store.Attempt{Started: time.Now(), Trace: benchHeader},
 		})
 	}
+	if _, err := s.Finish(b.Context(), outcomes); err != nil {
+		b.Fatal(err)
+	}
+	return len(got), after
 }

@@ -11,8 +11,8 @@ import (
 // A passive checkpoint never waits, and never makes anyone wait. SQLite starts the WAL again at its
 // beginning when all of it was copied and no reader stands in it; under steady writing that moment may
 // never come, since frames are added while others are copied. So, past a bound, the checkpointer copies
-// until little is left and then holds the writer back for the little: a few milliseconds, once for many
-// megabytes. A reader in the WAL only delays this, for as long as readers are bounded.
+// what it can, and then holds the writer back for the little that was added: a few milliseconds, once
+// for many megabytes. A reader in the WAL only delays this, for as long as readers are bounded.
 type checkpointer struct {
 	s      *Store
 	frames int64 // of WAL that start a checkpoint
@@ -25,9 +25,7 @@ type checkpointer struct {
 const (
 	// The writer is held back once the WAL has this many times the frames that start a checkpoint.
 	holdFactor = 2
-	// littleLeft is how many frames may be left to copy while the writer is held back.
-	littleLeft = 256
-	// idleCheckpoint is how long a WAL with anything in it waits for more.
+	// retryCheckpoint is how long a checkpoint that failed waits.
 	retryCheckpoint = time.Second
 )
 
@@ -67,7 +65,6 @@ func (k *checkpointer) loop() {
 			}
 			continue
 		}
-		k.done = written
 	}
 }
 
@@ -80,16 +77,19 @@ func (k *checkpointer) run() error {
 		}
 		k.conn = c
 	}
-	frames, copied, err := k.conn.checkpoint(sqlite3.SQLITE_CHECKPOINT_PASSIVE)
-	for turns := 0; err == nil && int64(frames) > holdFactor*k.frames && copied < frames && turns < 4; turns++ {
-		if frames-copied <= littleLeft || turns == 3 {
-			k.s.writer.turn.Lock()
-			_, _, err = k.conn.checkpoint(sqlite3.SQLITE_CHECKPOINT_PASSIVE)
-			k.s.writer.turn.Unlock()
-			break
-		}
-		frames, copied, err = k.conn.checkpoint(sqlite3.SQLITE_CHECKPOINT_PASSIVE)
+	k.done = k.s.writer.pages.Load()
+	frames, _, err := k.conn.checkpoint(sqlite3.SQLITE_CHECKPOINT_PASSIVE)
+	if err != nil || int64(frames) <= holdFactor*k.frames {
+		return err
 	}
+	// The first pass took a while, in which much was added; the second leaves little for the third.
+	if _, _, err := k.conn.checkpoint(sqlite3.SQLITE_CHECKPOINT_PASSIVE); err != nil {
+		return err
+	}
+	k.s.writer.turn.Lock()
+	defer k.s.writer.turn.Unlock()
+	k.done = k.s.writer.pages.Load()
+	_, _, err = k.conn.checkpoint(sqlite3.SQLITE_CHECKPOINT_PASSIVE)
 	return err
 }
 

@@ -8,6 +8,9 @@ import (
 
 // read runs a read on a connection of its own, in one snapshot, and interrupts it at the bound.
 func (s *Store) read(caller context.Context, run func(*conn) error) error {
+	if err := caller.Err(); err != nil {
+		return err
+	}
 	ctx, cancel := context.WithTimeout(caller, s.readTime)
 	defer cancel()
 	var c *conn
