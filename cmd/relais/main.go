@@ -1,0 +1,128 @@
+// Command relais takes webhooks in, keeps them, and acts on them.
+//
+// main parses the command line and calls the rest. A command that asks for something speaks to the
+// control API: over the data folder's socket when a server runs there, and else with the same API on the
+// store that it opens by itself, whose lock refuses a second writer.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"time"
+
+	"github.com/alecthomas/kong"
+)
+
+// version is set by the linker for a release.
+var version = ""
+
+func main() { os.Exit(run()) }
+
+func run() int {
+	ctx, stop := signal.NotifyContext(context.Background(), stopSignals...)
+	defer stop()
+	p := &program{
+		ctx: ctx, args: os.Args[1:], stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr,
+		env: os.LookupEnv, lang: languageOf(os.Getenv), now: time.Now, version: versionOf(),
+	}
+	return p.run()
+}
+
+func versionOf() string {
+	if version != "" {
+		return version
+	}
+	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
+		return info.Main.Version
+	}
+	return "(devel)"
+}
+
+// program is one run of the command line, with all that it takes from outside.
+type program struct {
+	ctx            context.Context
+	args           []string
+	stdin          io.Reader
+	stdout, stderr io.Writer
+	env            func(string) (string, bool)
+	lang           language
+	now            func() time.Time
+	version        string
+	flags          grammar
+}
+
+// run runs the command and returns the exit code.
+func (p *program) run() int {
+	parser, err := p.parser()
+	if err != nil {
+		return p.fail(err)
+	}
+	args := p.args
+	if len(args) == 0 {
+		args = []string{"--help"}
+	}
+	code, left := 0, false
+	parser.Exit = func(status int) { code, left = status, true }
+	command, err := parser.Parse(args)
+	if left {
+		return code
+	}
+	if err != nil {
+		return p.misused(err)
+	}
+	command.Bind(p)
+	if err := command.Run(); err != nil {
+		return p.fail(err)
+	}
+	return exitDone
+}
+
+// Exit codes, as "relais --help" lists them.
+const (
+	exitDone     = 0
+	exitFailed   = 1
+	exitUsage    = 2
+	exitConfig   = 3
+	exitNotFound = 4
+	exitAway     = 5
+)
+
+// failure is an error with its exit code and what to do next. An empty text has been told already.
+type failure struct {
+	code int
+	text string
+	hint string
+}
+
+func (f *failure) Error() string { return f.text }
+
+// fail tells an error and returns its exit code.
+func (p *program) fail(err error) int {
+	var f *failure
+	if !errors.As(err, &f) {
+		f = p.failureOf(err)
+	}
+	if f.text != "" {
+		fmt.Fprintf(p.stderr, "relais: %s\n", f.text)
+	}
+	if f.hint != "" {
+		fmt.Fprintf(p.stderr, "%s\n", f.hint)
+	}
+	return f.code
+}
+
+// misused tells what is wrong with the command line, and where help is.
+func (p *program) misused(err error) int {
+	path := "relais"
+	var parse *kong.ParseError
+	if errors.As(err, &parse) && parse.Context != nil && parse.Context.Selected() != nil {
+		path = parse.Context.Selected().FullPath()
+	}
+	fmt.Fprintf(p.stderr, "relais: %s\n%s\n", p.lang.usage(err.Error()), p.lang.say("see_help", path))
+	return exitUsage
+}

@@ -1,0 +1,161 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"math"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+	"time"
+)
+
+// say prints a message.
+func (p *program) say(key string, args ...any) { fmt.Fprintln(p.stdout, p.lang.say(key, args...)) }
+
+// printJSON prints data for programs, as the API gives it.
+func (p *program) printJSON(v any) error {
+	out := json.NewEncoder(p.stdout)
+	out.SetEscapeHTML(false)
+	out.SetIndent("", "  ")
+	return out.Encode(v)
+}
+
+// table prints rows under a heading of the catalogue, whose columns are separated by "|".
+func (p *program) table(heading string, rows [][]string) error {
+	w := tabwriter.NewWriter(p.stdout, 0, 8, 2, ' ', 0)
+	write := func(cells []string) {
+		for i, cell := range cells {
+			cells[i] = oneLine(cell)
+		}
+		fmt.Fprintln(w, strings.TrimRight(strings.Join(cells, "\t"), "\t"))
+	}
+	write(strings.Split(p.lang.say(heading), "|"))
+	for _, row := range rows {
+		write(row)
+	}
+	return w.Flush()
+}
+
+// fields prints a thing as lines "name  value"; empty values are left out. Names are of the catalogue.
+func (p *program) fields(pairs ...string) error {
+	w := tabwriter.NewWriter(p.stdout, 0, 8, 2, ' ', 0)
+	for i := 0; i+1 < len(pairs); i += 2 {
+		if pairs[i+1] != "" {
+			fmt.Fprintf(w, "%s\t%s\n", p.lang.say(pairs[i]), oneLine(pairs[i+1]))
+		}
+	}
+	return w.Flush()
+}
+
+// headers prints a request's header, by name.
+func (p *program) headers(h http.Header) {
+	for _, name := range slices.Sorted(maps.Keys(h)) {
+		fmt.Fprintf(p.stdout, "  %s: %s\n", oneLine(name), oneLine(strings.Join(h[name], ", ")))
+	}
+}
+
+// oneLine keeps what came from outside from moving the cursor of whoever reads.
+func oneLine(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r < ' ' || r >= 0x7f && r < 0xa0 {
+			return ' '
+		}
+		return r
+	}, s)
+}
+
+// clip shortens a text for a table; the whole stands in the thing's own page.
+func clip(s string, most int) string {
+	runes := []rune(s)
+	if len(runes) <= most {
+		return s
+	}
+	return string(runes[:most-1]) + "…"
+}
+
+// when is a time as people read it, in their zone.
+func when(t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	return t.Local().Format("2006-01-02 15:04:05")
+}
+
+// ago is how long something is past, or, with a sign, ahead.
+func (p *program) ago(t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	d := p.now().Sub(t)
+	if d < 0 {
+		return p.lang.say("in", short(-d))
+	}
+	return p.lang.say("ago", short(d))
+}
+
+// short writes a duration with the two units that matter.
+func short(d time.Duration) string {
+	switch {
+	case d < time.Second:
+		return fmt.Sprintf("%d ms", d.Milliseconds())
+	case d < time.Minute:
+		return fmt.Sprintf("%d s", int(d.Seconds()))
+	case d < time.Hour:
+		return fmt.Sprintf("%d min %02d s", int(d.Minutes()), int(d.Seconds())%60)
+	case d < 24*time.Hour:
+		return fmt.Sprintf("%d h %02d", int(d.Hours()), int(d.Minutes())%60)
+	default:
+		return fmt.Sprintf("%d d %02d h", int(d.Hours())/24, int(d.Hours())%24)
+	}
+}
+
+// size writes a number of bytes.
+func size(n int64) string {
+	units := []string{"B", "KiB", "MiB", "GiB", "TiB"}
+	f, i := float64(n), 0
+	for f >= 1024 && i < len(units)-1 {
+		f /= 1024
+		i++
+	}
+	if i == 0 {
+		return fmt.Sprintf("%d B", n)
+	}
+	return fmt.Sprintf("%.1f %s", f, units[i])
+}
+
+// number writes a count with its thousands apart.
+func (p *program) number(n int64) string {
+	digits := strconv.FormatInt(n, 10)
+	separator := ","
+	if p.lang == french {
+		separator = " "
+	}
+	var out []string
+	for len(digits) > 3 {
+		out = append([]string{digits[len(digits)-3:]}, out...)
+		digits = digits[:len(digits)-3]
+	}
+	return strings.Join(append([]string{digits}, out...), separator)
+}
+
+// amount writes a sum of money: "1,200.00 EUR", "1 200,00 EUR". What isn't a number stays as it is.
+func (p *program) amount(value, currency string) string {
+	f, err := strconv.ParseFloat(value, 64)
+	if err != nil || math.IsInf(f, 0) || math.IsNaN(f) || math.Abs(f) >= 1e15 {
+		return strings.TrimSpace(value + " " + currency)
+	}
+	cents := int64(math.Round(math.Abs(f) * 100))
+	point := "."
+	if p.lang == french {
+		point = ","
+	}
+	sign := ""
+	if f < 0 {
+		sign = "-"
+	}
+	return strings.TrimSpace(fmt.Sprintf("%s%s%s%02d %s", sign, p.number(cents/100), point, cents%100, currency))
+}

@@ -1,0 +1,103 @@
+package main
+
+import (
+	"errors"
+	"path/filepath"
+
+	"relais/internal/api"
+	"relais/internal/app"
+	"relais/internal/config"
+	"relais/internal/core"
+	"relais/internal/demo"
+	"relais/internal/sandbox"
+)
+
+// Run serves until it is told to stop.
+func (s *serveCommand) Run(p *program) error {
+	o := p.appOptions()
+	o.Listen, o.AdminListen = s.Listen, s.AdminListen
+	a, err := app.New(p.ctx, o)
+	if core.CodeOf(err) == core.CodeConflict {
+		return &failure{exitAway, err.Error(), p.lang.say("hint_serve_locked", filepath.Join(p.flags.Data, api.SocketName))}
+	}
+	if err != nil {
+		return p.configFailure(err)
+	}
+	hangUps, stop := reloadSignals()
+	defer stop()
+	ended := make(chan struct{})
+	defer close(ended)
+	go func() {
+		for {
+			select {
+			case <-hangUps:
+				// What was wrong is in the log, in the metrics and in the status.
+				_ = a.Reload(p.ctx)
+			case <-ended:
+				return
+			}
+		}
+	}()
+	return a.Run(p.ctx)
+}
+
+// configFailure tells what is wrong with a configuration, all of it.
+func (p *program) configFailure(err error) error {
+	var problems config.Problems
+	if !errors.As(err, &problems) {
+		return err
+	}
+	p.configProblems(problems)
+	return &failure{code: exitConfig, text: p.lang.say("config_problems", len(problems), p.flags.Config)}
+}
+
+func (p *program) configProblems(problems config.Problems) {
+	for _, x := range problems {
+		p.problems([]api.Problem{{File: x.Place.File, Line: x.Place.Line, Column: x.Place.Column, Path: x.Path, Message: x.Message}})
+	}
+}
+
+// Run checks the configuration.
+func (c *checkCommand) Run(p *program) error {
+	cfg, err := app.Check(p.appOptions())
+	if c.JSON {
+		return p.checkJSON(err)
+	}
+	if err != nil {
+		return p.configFailure(err)
+	}
+	p.say("checked", p.flags.Config, len(cfg.Sources), len(cfg.Connections), len(cfg.Routes))
+	return nil
+}
+
+func (p *program) checkJSON(err error) error {
+	out := api.Checked{OK: err == nil, Problems: []api.Problem{}}
+	var problems config.Problems
+	if err != nil && !errors.As(err, &problems) {
+		return err
+	}
+	for _, x := range problems {
+		out.Problems = append(out.Problems, api.Problem{File: x.Place.File, Line: x.Place.Line, Column: x.Place.Column, Path: x.Path, Message: x.Message})
+	}
+	if err := p.printJSON(out); err != nil || out.OK {
+		return err
+	}
+	return &failure{code: exitConfig}
+}
+
+// Run plays the demonstration.
+func (d *demoCommand) Run(p *program) error {
+	binary, err := executable()
+	if err != nil {
+		return err
+	}
+	err = demo.Run(p.ctx, demo.Options{
+		Out: p.stdout, French: p.lang == french, Once: d.Once, Version: p.version, Sandbox: []string{binary, sandboxCommandName},
+	})
+	return err
+}
+
+const sandboxCommandName = "sandbox"
+
+// Run runs the imitation of Sellsy, for the demonstration and tests.
+func (s *sandboxCommand) Run(p *program) error { return sandbox.Main(p.ctx, s.Args, p.stdout) }

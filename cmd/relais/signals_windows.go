@@ -1,0 +1,8 @@
+package main
+
+import "os"
+
+var stopSignals = []os.Signal{os.Interrupt}
+
+// reloadSignals: Windows has no hang-up signal; "relais reload" does it there.
+func reloadSignals() (<-chan os.Signal, func()) { return nil, func() {} }

@@ -1,0 +1,126 @@
+package main
+
+// details stand in a command's own help: what to know, and examples to copy. Indented lines are shown
+// as they are.
+var details = map[string]text{
+	"": {
+		`First steps: "relais demo" tells the whole story; "relais init", "relais check" and "relais serve" start your own.
+
+Exit codes: 0 done, 1 refused or failed, 2 the command line is wrong, 3 the configuration has problems, 4 no such thing, 5 the data folder or the server can't be used.`,
+		`Premiers pas : « relais demo » raconte toute l'histoire ; « relais init », « relais check » puis « relais serve » lancent la vôtre.
+
+Codes de sortie : 0 fait, 1 refusé ou échoué, 2 ligne de commande erronée, 3 la configuration a des erreurs, 4 introuvable, 5 dossier des données ou serveur inutilisable.`,
+	},
+	"serve": {
+		"A hang-up signal (kill -HUP) reloads the configuration; a file with problems changes nothing. An interrupt stops once what runs has ended.\n\nExample:\n\n  relais serve --config relais.yaml --data /var/lib/relais",
+		"Le signal HUP (kill -HUP) recharge la configuration ; un fichier erroné ne change rien. Une interruption arrête relais une fois fini ce qui tourne.\n\nExemple :\n\n  relais serve --config relais.yaml --data /var/lib/relais",
+	},
+	"demo": {
+		"Starts an imitation of Sellsy in this process, sends signed webhooks to relais, and tells what happened. Nothing leaves this machine.\n\nExamples:\n\n  relais demo\n  relais demo --once",
+		"Lance une imitation de Sellsy dans ce processus, envoie des webhooks signés à relais et raconte ce qui se passe. Rien ne sort de cette machine.\n\nExemples :\n\n  relais demo\n  relais demo --once",
+	},
+	"init": {
+		"Writes the configuration, and beside it .env with the secrets, which only you can read.\n\nExample:\n\n  relais init --preset sellsy",
+		"Écrit la configuration et, à côté, .env avec les secrets, que vous seul pouvez lire.\n\nExemple :\n\n  relais init --preset sellsy",
+	},
+	"check": {
+		"All problems at once, one line each, with the place and what is allowed.\n\nExample:\n\n  relais check --config relais.yaml",
+		"Toutes les erreurs d'un coup, une par ligne, avec l'endroit et ce qui est permis.\n\nExemple :\n\n  relais check --config relais.yaml",
+	},
+	"send": {
+		"Signs with the source's configured secret. Without a type, lists the samples that there are.\n\nExamples:\n\n  relais send sellsy estimate.accepted --id 52437688\n  relais send sellsy estimate.step --file body.txt --url https://hooks.example.fr/webhook/sellsy",
+		"Signe avec le secret de la source. Sans type, liste les exemples disponibles.\n\nExemples :\n\n  relais send sellsy estimate.accepted --id 52437688\n  relais send sellsy estimate.step --file corps.txt --url https://hooks.example.fr/webhook/sellsy",
+	},
+	"status": {
+		"Example:\n\n  relais status --data /var/lib/relais",
+		"Exemple :\n\n  relais status --data /var/lib/relais",
+	},
+	"reload": {
+		"Example:\n\n  relais check && relais reload",
+		"Exemple :\n\n  relais check && relais reload",
+	},
+	"events": {
+		"Example:\n\n  relais events --source sellsy --since 2h",
+		"Exemple :\n\n  relais events --source sellsy --since 2h",
+	},
+	"deliveries": {
+		"Example:\n\n  relais deliveries --state dead",
+		"Exemple :\n\n  relais deliveries --state dead",
+	},
+	"rejections": {
+		"Example:\n\n  relais rejections --source sellsy",
+		"Exemple :\n\n  relais rejections --source sellsy",
+	},
+	"effects": {
+		"Example:\n\n  relais effects --state unknown",
+		"Exemple :\n\n  relais effects --state unknown",
+	},
+	"events list": {
+		"Examples:\n\n  relais events\n  relais events list --source sellsy --type 'estimate.*' --since 2h\n  relais events --json | jq '.items[].id'",
+		"Exemples :\n\n  relais events\n  relais events list --source sellsy --type 'estimate.*' --since 2h\n  relais events --json | jq '.items[].id'",
+	},
+	"events show": {
+		"Example:\n\n  relais events show evt_0192f0c1a2b37c5d8e9f001122334455 --body",
+		"Exemple :\n\n  relais events show evt_0192f0c1a2b37c5d8e9f001122334455 --body",
+	},
+	"events purge": {
+		"Their bodies, deliveries and attempts go; what was done in other systems stays, and so does the ledger that keeps it from being done twice. An event on which the condition can't be evaluated is kept and counted. Refused requests are not events: they go by their own age.\n\nExamples:\n\n  relais events purge --where 'event.data.email == \"anne@example.fr\"' --dry-run\n  relais events purge evt_0192f0c1a2b37c5d8e9f001122334455",
+		"Leurs corps, livraisons et tentatives disparaissent ; ce qui a été fait ailleurs reste, ainsi que le registre qui empêche de le refaire. Un événement sur lequel la condition ne peut être évaluée est gardé et compté. Les requêtes refusées ne sont pas des événements : elles partent selon leur propre âge.\n\nExemples :\n\n  relais events purge --where 'event.data.email == \"anne@example.fr\"' --dry-run\n  relais events purge evt_0192f0c1a2b37c5d8e9f001122334455",
+	},
+	"deliveries list": {
+		"Examples:\n\n  relais deliveries --state dead\n  relais deliveries list --destination route:facture-sur-devis-accepte --since 1d",
+		"Exemples :\n\n  relais deliveries --state dead\n  relais deliveries list --destination route:facture-sur-devis-accepte --since 1d",
+	},
+	"deliveries show": {
+		"Example:\n\n  relais deliveries show dlv_42",
+		"Exemple :\n\n  relais deliveries show dlv_42",
+	},
+	"deliveries cancel": {
+		"Example:\n\n  relais deliveries cancel dlv_42 dlv_43",
+		"Exemple :\n\n  relais deliveries cancel dlv_42 dlv_43",
+	},
+	"rejections list": {
+		"Example:\n\n  relais rejections list --source sellsy --reason signature_invalid",
+		"Exemple :\n\n  relais rejections list --source sellsy --reason signature_invalid",
+	},
+	"rejections show": {
+		"Example:\n\n  relais rejections show 17 --body",
+		"Exemple :\n\n  relais rejections show 17 --body",
+	},
+	"rejections retry": {
+		"Only a request whose signature alone was wrong is kept whole, and can be verified again.\n\nExample:\n\n  relais rejections retry --source sellsy",
+		"Seule une requête dont la signature était fausse, et rien d'autre, est gardée entière et peut être vérifiée à nouveau.\n\nExemple :\n\n  relais rejections retry --source sellsy",
+	},
+	"effects list": {
+		"Example:\n\n  relais effects list --state unknown",
+		"Exemple :\n\n  relais effects list --state unknown",
+	},
+	"effects show": {
+		"Example:\n\n  relais effects show default/compta/invoice/estimate/52437688",
+		"Exemple :\n\n  relais effects show default/compta/invoice/estimate/52437688",
+	},
+	"effects resolve": {
+		"Look in the other system first: what you say here is believed. Then replay the delivery.\n\nExamples:\n\n  relais effects resolve default/compta/invoice/estimate/52437688 --done 1204\n  relais effects resolve default/compta/invoice/estimate/52437688 --absent",
+		"Regardez d'abord dans l'autre système : ce que vous dites ici est cru. Rejouez ensuite la livraison.\n\nExemples :\n\n  relais effects resolve default/compta/invoice/estimate/52437688 --done 1204\n  relais effects resolve default/compta/invoice/estimate/52437688 --absent",
+	},
+	"replay": {
+		"What was done once stays done once: the ledger is respected. A delivery that is still to run by itself is not replayed.\n\nExamples:\n\n  relais replay dlv_42\n  relais replay --state dead --source sellsy --since 1d --dry-run\n  relais replay evt_0192f0c1a2b37c5d8e9f001122334455 --destination route:facture --from-step 2",
+		"Ce qui a été fait une fois n'est pas refait : le registre est respecté. Une livraison qui doit encore partir d'elle-même n'est pas rejouée.\n\nExemples :\n\n  relais replay dlv_42\n  relais replay --state dead --source sellsy --since 1d --dry-run\n  relais replay evt_0192f0c1a2b37c5d8e9f001122334455 --destination route:facture --from-step 2",
+	},
+	"pause": {
+		"Examples:\n\n  relais pause\n  relais pause all --reason 'Sellsy maintenance'\n  relais pause route facture-sur-devis-accepte",
+		"Exemples :\n\n  relais pause\n  relais pause all --reason 'maintenance Sellsy'\n  relais pause route facture-sur-devis-accepte",
+	},
+	"resume": {
+		"Examples:\n\n  relais resume\n  relais resume route facture-sur-devis-accepte",
+		"Exemples :\n\n  relais resume\n  relais resume route facture-sur-devis-accepte",
+	},
+	"bench": {
+		"An open-loop generator measures servers in processes of their own. A target that is missed is told, and ends in exit code 1.\n\nExample:\n\n  relais bench --only latency --results bench/results",
+		"Un générateur en boucle ouverte mesure des serveurs dans leurs propres processus. Une cible manquée est signalée, et donne le code de sortie 1.\n\nExemple :\n\n  relais bench --only latency --results bench/results",
+	},
+	"version": {
+		"Example:\n\n  relais version --json",
+		"Exemple :\n\n  relais version --json",
+	},
+}
