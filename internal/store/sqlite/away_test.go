@@ -133,7 +133,7 @@ func TestFailingDiskAcknowledgesNothingAndRecovers(t *testing.T) {
 
 func TestForeignLockIsToldAndWaitedOut(t *testing.T) {
 	s := openTest(t, Options{Sync: SyncOff})
-	other, err := connect(s.path, readWrite)
+	other, err := connect(s.path, readWrite, "PRAGMA busy_timeout = 5000")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -30,8 +30,9 @@ const (
 	// A transaction takes operations for this long at most: what arrives later waits for the next one,
 	// and what is in it waits no longer than this for its sync to begin.
 	batchTime = 4 * time.Millisecond
-	// Statements of a cached connection keep their pages here.
-	writerCache = "PRAGMA cache_size = -24576"
+	// 16 MB of pages, just below a power of two: after a commit that moved pages about, SQLite goes through
+	// all slots of its cache's hash table, which has as many slots as the next power of two.
+	writerCache = "PRAGMA cache_size = 4000"
 )
 
 // op is one operation on its way through the writer.
