@@ -148,7 +148,7 @@ func (c *client) do(method, path string, body []byte, out any) error {
 	if err != nil {
 		return err
 	}
-	defer answer.Body.Close() //nolint:errcheck // it was read
+	defer answer.Body.Close()
 	text, err := io.ReadAll(answer.Body)
 	if err != nil {
 		return fmt.Errorf("reading the answer: %w", err)

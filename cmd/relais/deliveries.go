@@ -2,7 +2,6 @@ package main
 
 import (
 	"encoding/json"
-	"fmt"
 	"maps"
 	"net/url"
 	"slices"
@@ -107,7 +106,7 @@ func (p *program) delivery(d *shownDelivery) error {
 	if len(d.AttemptList) == 0 {
 		return nil
 	}
-	fmt.Fprintln(p.stdout)
+	p.printf("\n")
 	rows := make([][]string, len(d.AttemptList))
 	for i, a := range d.AttemptList {
 		rows[i] = []string{when(a.StartedAt), short(time.Duration(a.DurationMS * float64(time.Millisecond))), a.Verdict, a.Reason, clip(a.Message, 100)}

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"fmt"
 	"net/url"
 	"strconv"
 	"strings"
@@ -150,13 +149,13 @@ func (p *program) event(s *shownEvent, body bool) error {
 		if s.BodyBase64 != "" {
 			text = s.BodyBase64
 		}
-		fmt.Fprintf(p.stdout, "\n%s\n", printableLines(text))
+		p.printf("\n%s\n", printableLines(text))
 	}
 	if len(s.Deliveries) == 0 {
 		p.say("no_deliveries_of_event")
 		return nil
 	}
-	fmt.Fprintln(p.stdout)
+	p.printf("\n")
 	return p.deliveryTable(&api.List[api.Delivery]{Items: s.Deliveries})
 }
 
@@ -186,7 +185,7 @@ func (e *eventsPurge) Run(p *program) error {
 			}
 			p.say(key, p.number(int64(count)), p.number(int64(r.Read)))
 			for _, id := range r.Events {
-				fmt.Fprintln(p.stdout, "  "+id)
+				p.printf("  %s\n", id)
 			}
 			if r.Matched > len(r.Events) {
 				p.say("and_more", p.number(int64(r.Matched-len(r.Events))))
@@ -198,7 +197,7 @@ func (e *eventsPurge) Run(p *program) error {
 				p.say("purge_undecided", p.number(int64(r.Undecided)), oneLine(r.UndecidedExample))
 			}
 			if r.Note != "" {
-				fmt.Fprintln(p.stdout, r.Note)
+				p.printf("%s\n", r.Note)
 			}
 			return nil
 		})

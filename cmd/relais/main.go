@@ -8,7 +8,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"os"
 	"os/signal"
@@ -54,6 +53,7 @@ type program struct {
 	now            func() time.Time
 	version        string
 	flags          grammar
+	lost           error // what kept output from being written
 }
 
 // run runs the command and returns the exit code.
@@ -78,6 +78,9 @@ func (p *program) run() int {
 	command.Bind(p)
 	if err := command.Run(); err != nil {
 		return p.fail(err)
+	}
+	if p.lost != nil {
+		return p.fail(p.lost)
 	}
 	return exitDone
 }
@@ -108,10 +111,10 @@ func (p *program) fail(err error) int {
 		f = p.failureOf(err)
 	}
 	if f.text != "" {
-		fmt.Fprintf(p.stderr, "relais: %s\n", f.text)
+		p.complain("relais: %s\n", f.text)
 	}
 	if f.hint != "" {
-		fmt.Fprintf(p.stderr, "%s\n", f.hint)
+		p.complain("%s\n", f.hint)
 	}
 	return f.code
 }
@@ -123,6 +126,6 @@ func (p *program) misused(err error) int {
 	if errors.As(err, &parse) && parse.Context != nil && parse.Context.Selected() != nil {
 		path = parse.Context.Selected().FullPath()
 	}
-	fmt.Fprintf(p.stderr, "relais: %s\n%s\n", p.lang.usage(err.Error()), p.lang.say("see_help", path))
+	p.complain("relais: %s\n%s\n", p.lang.usage(err.Error()), p.lang.say("see_help", path))
 	return exitUsage
 }

@@ -14,7 +14,18 @@ import (
 )
 
 // say prints a message.
-func (p *program) say(key string, args ...any) { fmt.Fprintln(p.stdout, p.lang.say(key, args...)) }
+func (p *program) say(key string, args ...any) { p.printf("%s\n", p.lang.say(key, args...)) }
+
+// printf prints to the standard output, and remembers when that failed: a command whose output is lost
+// ends as failed.
+func (p *program) printf(format string, args ...any) {
+	if _, err := fmt.Fprintf(p.stdout, format, args...); err != nil && p.lost == nil {
+		p.lost = err
+	}
+}
+
+// complain prints to the standard error, after which there is nobody to tell.
+func (p *program) complain(format string, args ...any) { _, _ = fmt.Fprintf(p.stderr, format, args...) }
 
 // printJSON prints data for programs, as the API gives it.
 func (p *program) printJSON(v any) error {
@@ -54,7 +65,7 @@ func (p *program) fields(pairs ...string) error {
 // headers prints a request's header, by name.
 func (p *program) headers(h http.Header) {
 	for _, name := range slices.Sorted(maps.Keys(h)) {
-		fmt.Fprintf(p.stdout, "  %s: %s\n", oneLine(name), oneLine(strings.Join(h[name], ", ")))
+		p.printf("  %s: %s\n", oneLine(name), oneLine(strings.Join(h[name], ", ")))
 	}
 }
 

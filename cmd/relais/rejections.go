@@ -1,7 +1,6 @@
 package main
 
 import (
-	"fmt"
 	"maps"
 	"net/url"
 	"slices"
@@ -60,7 +59,7 @@ func (p *program) rejection(r *api.Rejection, body bool) error {
 	}
 	p.headers(r.Headers)
 	if body {
-		fmt.Fprintf(p.stdout, "\n%s\n", printableLines(r.Body+r.BodyBase64))
+		p.printf("\n%s\n", printableLines(r.Body+r.BodyBase64))
 	}
 	return nil
 }
@@ -85,7 +84,7 @@ func (p *program) retried(r *api.Retried) error {
 	}
 	for _, one := range r.Results {
 		if one.Event != "" {
-			fmt.Fprintf(p.stdout, "  %s → %s\n", one.Rejection, one.Event)
+			p.printf("  %s → %s\n", one.Rejection, one.Event)
 		}
 	}
 	for _, message := range slices.Sorted(maps.Keys(r.Refused)) {

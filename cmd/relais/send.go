@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"errors"
-	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -182,7 +181,7 @@ func (p *program) post(address string, message *source.Request) (*sent, error) {
 		return nil, &failure{exitAway, p.lang.say("not_sent", shown, err), p.lang.say("hint_not_sent")}
 	}
 	took := time.Since(began)
-	defer answer.Body.Close() //nolint:errcheck // it was read
+	defer answer.Body.Close()
 	text, err := io.ReadAll(io.LimitReader(answer.Body, 64<<10))
 	if err != nil {
 		return nil, err
@@ -199,7 +198,7 @@ func (p *program) sent(s *sendCommand, out *sent) error {
 	} else {
 		p.say("sent", out.Status, http.StatusText(out.Status), out.MS, out.URL)
 		if text := strings.TrimSpace(out.Answer); text != "" {
-			fmt.Fprintln(p.stdout, printableLines(text))
+			p.printf("%s\n", printableLines(text))
 		}
 	}
 	if out.Status >= 300 {

@@ -67,7 +67,7 @@ func (r *reloadCommand) Run(p *program) error {
 
 func (p *program) problems(problems []api.Problem) {
 	for _, x := range problems {
-		fmt.Fprintln(p.stdout, problemLine(x))
+		p.printf("%s\n", problemLine(x))
 	}
 }
 

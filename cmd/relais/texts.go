@@ -43,7 +43,7 @@ func (l language) of(t text) string {
 func (l language) say(key string, args ...any) string {
 	t, ok := messages[key]
 	if !ok {
-		panic("no message " + key)
+		return key // a test keeps the code from naming a message that isn't there
 	}
 	return fmt.Sprintf(l.of(t), args...)
 }

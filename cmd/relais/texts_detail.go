@@ -36,8 +36,8 @@ Codes de sortie : 0 fait, 1 refusé ou échoué, 2 ligne de commande erronée, 3
 		"Exemple :\n\n  relais status --data /var/lib/relais",
 	},
 	"reload": {
-		"Example:\n\n  relais check && relais reload",
-		"Exemple :\n\n  relais check && relais reload",
+		"Example:\n\n  relais check\n  relais reload",
+		"Exemple :\n\n  relais check\n  relais reload",
 	},
 	"events": {
 		"Example:\n\n  relais events --source sellsy --since 2h",

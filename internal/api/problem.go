@@ -117,7 +117,7 @@ func (s *silent) WriteHeader(status int)      { s.status = status }
 func (s *server) recovered(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		defer func() {
-			if fault := recover(); fault != nil && fault != http.ErrAbortHandler {
+			if fault := recover(); fault != nil {
 				s.Log.ErrorContext(r.Context(), "an operation panicked", "method", r.Method, "path", r.URL.Path, "fault", fault)
 				writeProblem(w, http.StatusInternalServerError, "relais failed here; its log says why")
 			}

@@ -16,7 +16,7 @@ func listenPrivate(path string) (net.Listener, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer os.RemoveAll(dir)
+	defer os.RemoveAll(dir) //nolint:errcheck // what stays is an empty folder of ours
 	made := filepath.Join(dir, "s")
 	if len(made) > maxSocketPath {
 		made = path

@@ -1,0 +1,161 @@
+package main
+
+import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/alecthomas/kong"
+)
+
+// verbs are what a format takes, in the order in which it takes it.
+func verbs(format string) []string {
+	found := regexp.MustCompile(`%(\[\d\])?[-+.\d]*[a-zA-Z]`).FindAllString(format, -1)
+	slices.Sort(found)
+	return found
+}
+
+func TestEveryTextIsInBothLanguages(t *testing.T) {
+	for name, catalogue := range map[string]map[string]text{"help": helpTexts, "details": details, "messages": messages} {
+		for key, x := range catalogue {
+			if strings.TrimSpace(x.en) == "" || strings.TrimSpace(x.fr) == "" {
+				t.Errorf("%s %q lacks a language", name, key)
+			}
+			if name == "messages" && !slices.Equal(verbs(x.en), verbs(x.fr)) {
+				t.Errorf("%q takes %v in English and %v in French", key, verbs(x.en), verbs(x.fr))
+			}
+		}
+	}
+}
+
+// said are the keys of messages that the package's code names.
+func said(t *testing.T) map[string]bool {
+	t.Helper()
+	packages, err := parser.ParseDir(token.NewFileSet(), ".", nil, 0) //nolint:staticcheck // build tags don't matter for texts
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := map[string]bool{}
+	for name, file := range packages["main"].Files {
+		if strings.HasPrefix(name, "texts") || strings.HasSuffix(name, "_test.go") {
+			continue
+		}
+		ast.Inspect(file, func(n ast.Node) bool {
+			if literal, ok := n.(*ast.BasicLit); ok && literal.Kind == token.STRING {
+				if value, err := strconv.Unquote(literal.Value); err == nil {
+					found[value] = true
+				}
+			}
+			return true
+		})
+	}
+	return found
+}
+
+func TestNoMessageIsForgotten(t *testing.T) {
+	used := said(t)
+	for key := range messages {
+		if !used[key] {
+			t.Errorf("nothing says %q", key)
+		}
+	}
+	for key := range used {
+		if _, ok := messages[key]; !ok && regexp.MustCompile(`^(f|head|hint|no)_[a-z_]+$`).MatchString(key) {
+			t.Errorf("there is no message %q", key)
+		}
+	}
+}
+
+func TestEveryCommandShowsAnExampleOfItself(t *testing.T) {
+	for _, lang := range []language{english, french} {
+		p := &program{lang: lang, stdout: io.Discard, stderr: io.Discard, now: time.Now}
+		k, err := p.parser()
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = kong.Visit(k.Model, func(node kong.Visitable, next kong.Next) error {
+			n, ok := node.(*kong.Node)
+			if !ok || n.Hidden {
+				return next(nil)
+			}
+			path := strings.TrimPrefix(n.FullPath(), "relais ")
+			if !strings.Contains(n.Detail, "\n  relais "+strings.TrimSuffix(path, " list")) {
+				t.Errorf("%s shows no example", path)
+			}
+			return next(nil)
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func TestLanguageOfMessages(t *testing.T) {
+	for _, c := range []struct {
+		env  map[string]string
+		want language
+	}{
+		{nil, english},
+		{map[string]string{"LANG": "fr_FR.UTF-8"}, french},
+		{map[string]string{"LANG": "fr"}, french},
+		{map[string]string{"LANG": "fr_FR.UTF-8", "LC_ALL": "C"}, english},
+		{map[string]string{"LANG": "en_US.UTF-8", "LC_MESSAGES": "fr_CA.UTF-8"}, french},
+		{map[string]string{"LANG": "de_DE.UTF-8"}, english},
+	} {
+		if got := languageOf(func(name string) string { return c.env[name] }); got != c.want {
+			t.Errorf("%v: %v", c.env, got)
+		}
+	}
+}
+
+func TestMoments(t *testing.T) {
+	now := time.Date(2026, 3, 2, 9, 30, 0, 0, time.Local)
+	for text, want := range map[string]time.Time{
+		"2026-03-01T10:00:00Z": time.Date(2026, 3, 1, 10, 0, 0, 0, time.UTC),
+		"2026-03-01":           time.Date(2026, 3, 1, 0, 0, 0, 0, time.Local),
+		"2026-03-01 08:05":     time.Date(2026, 3, 1, 8, 5, 0, 0, time.Local),
+		"08:05":                time.Date(2026, 3, 2, 8, 5, 0, 0, time.Local),
+		"90m":                  now.Add(-90 * time.Minute),
+		"7d":                   now.AddDate(0, 0, -7),
+	} {
+		if got, err := parseMoment(text, now); err != nil || !got.Equal(want) {
+			t.Errorf("%s: %v %v", text, got, err)
+		}
+	}
+	for _, text := range []string{"", "-5m", "yesterday", "7", "d", "-1d", "99999999d", "2026-13-01"} {
+		if got, err := parseMoment(text, now); err == nil {
+			t.Errorf("%q was read as %v", text, got)
+		}
+	}
+}
+
+func TestAmountsAndSizesAreReadable(t *testing.T) {
+	en, fr := &program{lang: english}, &program{lang: french}
+	for _, c := range []struct{ got, want string }{
+		{en.amount("1234567.5", "EUR"), "1,234,567.50 EUR"},
+		{fr.amount("1234567.5", "EUR"), "1 234 567,50 EUR"},
+		{fr.amount("-0.05", "EUR"), "-0,05 EUR"},
+		{en.amount("999.995", ""), "1,000.00"},
+		{en.amount("n/a", "EUR"), "n/a EUR"},
+		{en.amount("1e300", "EUR"), "1e300 EUR"},
+		{en.number(999), "999"},
+		{en.number(1000), "1,000"},
+		{size(1023), "1023 B"},
+		{size(3 << 20), "3.0 MiB"},
+		{short(12 * time.Millisecond), "12 ms"},
+		{short(125 * time.Second), "2 min 05 s"},
+		{oneLine("a\nb\x1b[31m\u009b"), "a b [31m "},
+		{clip("été comme hiver", 6), "été c…"},
+	} {
+		if c.got != c.want {
+			t.Errorf("got %q want %q", c.got, c.want)
+		}
+	}
+}
