@@ -82,7 +82,7 @@ func New(opts Options) (*Sandbox, error) {
 		prices: map[objectRef]object{}, webhooks: map[int64]object{}, tokens: map[string]time.Time{},
 		requests: map[string]int{},
 	}
-	s.faults.random = rand.New(rand.NewPCG(opts.Seed, 1)) //nolint:gosec // faults have to be the same again, not secret
+	s.faults.random = rand.New(rand.NewPCG(opts.Seed, 1)) // faults have to be the same again, not secret
 	for _, f := range opts.Faults {
 		s.faults.add(f)
 	}
@@ -156,13 +156,13 @@ func (s *Sandbox) api(needsToken bool, h handler) http.HandlerFunc {
 		r := &request{http: hr, body: body, fault: s.faults.draw(hr.Method, hr.URL.Path)}
 		s.sleep(r.fault.Delay)
 		if r.fault.DropRequest {
-			panic(http.ErrAbortHandler)
+			panic(http.ErrAbortHandler) //nolint:forbidigo // how net/http is told to close a connection
 		}
 		status, value, failed := s.answer(w, r, needsToken, h)
 		if failed != nil {
 			status, value = failed.status, failed.body()
 		} else if r.fault.DropAnswer || r.fault.CommitLate > 0 {
-			panic(http.ErrAbortHandler)
+			panic(http.ErrAbortHandler) //nolint:forbidigo // how net/http is told to close a connection
 		}
 		if value == nil {
 			w.WriteHeader(status)

@@ -1,10 +1,8 @@
 package sandbox
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
-	"io"
 	"maps"
 	"net/http"
 	"net/http/httptest"
@@ -12,7 +10,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 )
 
@@ -222,143 +219,6 @@ func TestBodiesThatAreNotOneObject(t *testing.T) {
 	}
 }
 
-func TestTokens(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := open(t, Options{TokenLifetime: time.Minute})
-		id := estimate(t, s, Estimate{})
-		ask := func(kind, body string) (int, object) {
-			r := httptest.NewRequest("POST", "/oauth2/access-tokens", strings.NewReader(body))
-			r.Header.Set("Content-Type", kind)
-			status, answer, _ := send(t, s, r)
-			return status, answer
-		}
-		get := func(bearer string) int {
-			r := httptest.NewRequest("GET", fmt.Sprintf("/v2/estimates/%d", id), nil)
-			if bearer != "" {
-				r.Header.Set("Authorization", "Bearer "+bearer)
-			}
-			status, _, _ := send(t, s, r)
-			return status
-		}
-		form := "grant_type=client_credentials&client_id=sandbox-client&client_secret=sandbox-secret"
-		status, answer := ask("application/x-www-form-urlencoded", form)
-		if status != 200 || answer["token_type"] != "Bearer" || answer["expires_in"] != int64(60) {
-			t.Fatalf("form: %d %v", status, answer)
-		}
-		issued := answer["access_token"].(string)
-		if status, _ := ask("application/json", `{"grant_type":"client_credentials","client_id":"sandbox-client","client_secret":"sandbox-secret"}`); status != 200 {
-			t.Errorf("JSON: %d", status)
-		}
-		if status, _ := ask("application/json", `{"grant_type":"client_credentials","client_id":"sandbox-client","client_secret":"no"}`); status != 401 {
-			t.Errorf("a wrong secret: %d", status)
-		}
-		if status, _ := ask("application/json", `{"grant_type":"password"}`); status != 400 {
-			t.Errorf("another grant: %d", status)
-		}
-		for bearer, want := range map[string]int{"": 401, "no": 401, issued: 200} {
-			if got := get(bearer); got != want {
-				t.Errorf("token %q: %d, want %d", bearer, got, want)
-			}
-		}
-		time.Sleep(time.Minute) // virtual: the token's life
-		if got := get(issued); got != 401 {
-			t.Errorf("an expired token: %d", got)
-		}
-	})
-}
-
-func TestQuotasCountRefusedCallsToo(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := open(t, Options{PerSecond: 2})
-		for i, want := range []int{404, 404, 429} {
-			status, _, header := call(t, s, "GET", "/v2/estimates/1", "")
-			if status != want {
-				t.Errorf("call %d: %d, want %d", i, status, want)
-			}
-			if want == 429 && (header.Get("X-Quota-Remaining-By-Second") != "0" || header.Get("Retry-After") != "1") {
-				t.Errorf("429 says %v", header)
-			}
-		}
-		time.Sleep(time.Second) // virtual: the next window
-		if status, _, _ := call(t, s, "GET", "/v2/estimates/1", ""); status != 404 {
-			t.Errorf("the next second: %d", status)
-		}
-	})
-}
-
-func TestMisbehaviour(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := open(t, Options{})
-		id := estimate(t, s, Estimate{})
-		request := jsonOf(t, invoiceOf(id, SampleRows()))
-		post := func(fault string) (int, http.Header) {
-			f, err := ParseFault(fault)
-			if err != nil {
-				t.Fatal(err)
-			}
-			s.Misbehave(f)
-			status, _, header := call(t, s, "POST", "/v2/invoices", request)
-			s.Behave()
-			return status, header
-		}
-		search := fmt.Sprintf(`{"filters":{"related_objects":[{"type":"company","id":%d}]}}`, defaultCompany)
-		found := func() int64 {
-			_, answer, _ := call(t, s, "POST", "/v2/invoices/search", search)
-			return answer["pagination"].(object)["total"].(int64)
-		}
-		if status, _ := post("POST /v2/invoices drop_request"); status != 0 || len(s.InvoicesOf(id)) != 0 {
-			t.Errorf("drop_request: %d, %v", status, s.InvoicesOf(id))
-		}
-		if status, header := post("POST /v2/invoices status=503 retry_after=30s"); status != 503 || header.Get("Retry-After") != "30" || len(s.InvoicesOf(id)) != 0 {
-			t.Errorf("503: %d %v", status, header)
-		}
-		if status, _ := post("POST /v2/invoices drop_answer"); status != 0 || len(s.InvoicesOf(id)) != 1 {
-			t.Errorf("drop_answer: %d, %v", status, s.InvoicesOf(id))
-		}
-		if status, _ := post("* commit_late=3s"); status != 0 || len(s.InvoicesOf(id)) != 1 {
-			t.Errorf("commit_late: %d, %v", status, s.InvoicesOf(id))
-		}
-		time.Sleep(3 * time.Second) // virtual: until the late commit
-		synctest.Wait()
-		if len(s.InvoicesOf(id)) != 2 || found() != 2 {
-			t.Errorf("the late invoice isn't there: %v", s.InvoicesOf(id))
-		}
-		if status, _ := post("POST /v2/invoices search_lag=10s"); status != 201 || len(s.InvoicesOf(id)) != 3 || found() != 2 {
-			t.Errorf("search_lag: %d, %d found", status, found())
-		}
-		time.Sleep(10 * time.Second) // virtual: the lag
-		if found() != 3 {
-			t.Errorf("after the lag %d are found", found())
-		}
-		start := time.Now()
-		if status, _ := post("POST /v2/* delay=2s"); status != 201 || time.Since(start) != 2*time.Second {
-			t.Errorf("delay: %d after %v", status, time.Since(start))
-		}
-	})
-}
-
-func TestFaultsThatAreNone(t *testing.T) {
-	for _, line := range []string{"", "POST", "POST invoices", "* p=x", "* nonsense", "* delay=3"} {
-		if _, err := ParseFault(line); err == nil {
-			t.Errorf("%q was taken", line)
-		}
-	}
-}
-
-func TestChanceIsTheSameForTheSameSeed(t *testing.T) {
-	draw := func(seed uint64) (hits []bool) {
-		s := open(t, Options{Seed: seed, Faults: []Fault{{Probability: 0.5, Status: 500}}})
-		for range 64 {
-			status, _, _ := call(t, s, "GET", "/v2/estimates/1", "")
-			hits = append(hits, status == 500)
-		}
-		return hits
-	}
-	if !slices.Equal(draw(7), draw(7)) || slices.Equal(draw(7), draw(8)) {
-		t.Error("the seed doesn't decide")
-	}
-}
-
 func TestSearchPagesAndFilters(t *testing.T) {
 	s := open(t, Options{})
 	id := estimate(t, s, Estimate{})
@@ -463,122 +323,5 @@ func TestTheJournalKeepsWhatWasMade(t *testing.T) {
 	}
 	if other := estimate(t, again, Estimate{}); other <= integerOf(inv["id"]) {
 		t.Errorf("the id %d was given again", other)
-	}
-}
-
-func TestNotificationsAreSignedAsSellsySignsThem(t *testing.T) {
-	type received struct {
-		header http.Header
-		body   []byte
-	}
-	got := make(chan received, 8)
-	receiver := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		body, err := io.ReadAll(r.Body)
-		if err != nil {
-			t.Error(err)
-		}
-		got <- received{r.Header, body}
-	}))
-	defer receiver.Close()
-	s := open(t, Options{})
-	id := estimate(t, s, Estimate{})
-	for _, n := range []Notification{{}, {WithObject: true}, {JSON: true}, {JSON: true, WithObject: true}} {
-		n.URL, n.Key, n.Estimate = receiver.URL, "1eba7b47", id
-		if answer, err := s.Notify(t.Context(), n); err != nil || answer.Status != 200 {
-			t.Fatal(answer, err)
-		}
-		r := <-got
-		if r.header.Get("X-Webhook-Signature") != Sign("1eba7b47", r.body) || !strings.HasPrefix(r.header.Get("User-Agent"), "Sellsy") {
-			t.Errorf("header %v", r.header)
-		}
-		if n.JSON == bytes.HasPrefix(r.body, []byte("notif=")) {
-			t.Errorf("JSON %v sent %s", n.JSON, r.body)
-		}
-		if n.WithObject != strings.Contains(string(r.body), "relatedobject") {
-			t.Errorf("WithObject %v sent %s", n.WithObject, r.body)
-		}
-	}
-	// A subscribed webhook hears of a change of status.
-	hook := fmt.Sprintf(`{"type":"http","endpoint":%q,"sign_key":"k","configuration":[{"id":"estimate.step","is_enabled":true}]}`, receiver.URL)
-	if status, answer, _ := call(t, s, "POST", "/v2/webhooks", hook); status != 201 {
-		t.Fatal(status, answer)
-	}
-	if status, answer, _ := call(t, s, "PUT", fmt.Sprintf("/v2/estimates/%d/status", id), `{"status":"refused"}`); status != 200 || answer["status"] != "refused" {
-		t.Fatal(status, answer)
-	}
-	if r := <-got; r.header.Get("X-Webhook-Signature") != Sign("k", r.body) {
-		t.Errorf("header %v", r.header)
-	}
-}
-
-func TestSignatureIsTheOneOfSellsysReceivers(t *testing.T) {
-	// sha1sum of the key and the body written one behind the other.
-	if got := Sign("key", []byte("body")); got != "d64f8b8f26630145e27ad7b693ca5aa54247fe98" {
-		t.Error(got)
-	}
-}
-
-func TestControls(t *testing.T) {
-	server, err := Serve("", Options{PersonalToken: token})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() {
-		if err := server.Close(); err != nil {
-			t.Error(err)
-		}
-	}()
-	do := func(method, path, body string) (int, string) {
-		r, err := http.NewRequestWithContext(t.Context(), method, server.URL+path, strings.NewReader(body))
-		if err != nil {
-			t.Fatal(err)
-		}
-		r.Header.Set("Authorization", "Bearer "+token)
-		response, err := http.DefaultClient.Do(r)
-		if err != nil {
-			return 0, err.Error()
-		}
-		data, err := io.ReadAll(response.Body)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := response.Body.Close(); err != nil {
-			t.Fatal(err)
-		}
-		return response.StatusCode, string(data)
-	}
-	if status, body := do("POST", "/sandbox/estimates", `{"count":3}`); status != 201 || strings.Count(body, ",") != 2 {
-		t.Errorf("estimates: %d %s", status, body)
-	}
-	if status, body := do("POST", "/sandbox/estimates", `{"estimate":{"id":52437688}}`); status != 201 {
-		t.Errorf("estimate: %d %s", status, body)
-	}
-	if status, body := do("POST", "/sandbox/estimates", `{"estimate":{"id":52437688}}`); status != 400 {
-		t.Errorf("the same estimate: %d %s", status, body)
-	}
-	if status, body := do("POST", "/sandbox/invoices", `{"estimate":52437688,"more":{"is_deposit":true}}`); status != 201 {
-		t.Errorf("invoice: %d %s", status, body)
-	}
-	var seen Inspection
-	if _, body := do("GET", "/sandbox/invoices", ""); json.Unmarshal([]byte(body), &seen) != nil || len(seen.Estimates) != 4 || len(seen.Estimates[52437688]) != 1 {
-		t.Errorf("inspection: %s", body)
-	}
-	if status, body := do("GET", "/sandbox/invoices?estimate=52437688", ""); status != 200 || !strings.Contains(body, `"is_deposit":true`) {
-		t.Errorf("invoices of one: %d %s", status, body)
-	}
-	if status, body := do("POST", "/sandbox/faults", "* status=503\n"); status != 204 {
-		t.Errorf("faults: %d %s", status, body)
-	}
-	if status, _ := do("GET", "/v2/quotas", ""); status != 503 {
-		t.Errorf("with the fault: %d", status)
-	}
-	if status, _ := do("DELETE", "/sandbox/faults", ""); status != 204 {
-		t.Errorf("end of faults: %d", status)
-	}
-	if status, _ := do("GET", "/v2/quotas", ""); status != 200 {
-		t.Errorf("without the fault: %d", status)
-	}
-	if status, body := do("GET", "/v2/nothing", ""); status != 404 || !strings.Contains(body, `"code":404`) {
-		t.Errorf("an unknown route: %d %s", status, body)
 	}
 }

@@ -280,6 +280,9 @@ func (b *bench) attempt(holder store.Holder, account *Connection, with map[strin
 	})
 }
 
+// pass lets virtual time go by.
+func pass(d time.Duration) { <-time.After(d) }
+
 var errCrash = errors.New("crash")
 
 const lease = 10 * time.Second
@@ -314,9 +317,9 @@ func (b *bench) drive(id core.DeliveryID, with map[string]any) outcome {
 			if f.Disposition == step.Retry {
 				out.attempts++
 			}
-			time.Sleep(max(f.After, 5*time.Second)) // virtual: the schedule
+			pass(max(f.After, 5*time.Second)) // the schedule
 		case errors.Is(err, errCrash):
-			time.Sleep(lease) // virtual: until the claim lapses
+			pass(lease) // until the claim lapses
 		default:
 			b.t.Fatalf("the step failed in a way it doesn't know: %v", err)
 		}

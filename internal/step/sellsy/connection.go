@@ -49,7 +49,7 @@ func ConnectionKind(httpClient *http.Client) step.ConnectionKind {
 			{Name: "settle", Type: step.TypeDuration, Default: defaultSettle, Doc: "How long a sent invoice is left alone before it is looked for. More than twice request_timeout."},
 			{Name: "recheck", Type: step.TypeDuration, Default: defaultRecheck, Doc: "How long after a look-up that found nothing the second one counts."},
 		},
-		Env: map[string]string{
+		Env: map[string]string{ //nolint:gosec // names of variables, not their values
 			"base_url": "SELLSY_BASE_URL", "personal_token": "SELLSY_PERSONAL_TOKEN",
 			"client_id": "SELLSY_CLIENT_ID", "client_secret": "SELLSY_CLIENT_SECRET",
 		},

@@ -18,20 +18,24 @@ var points = []Point{
 	PointOpened, PointLookedUp, PointBefore, PointSent, PointLastByte, PointAnswered, PointConfirmed, PointDone,
 }
 
-// badDays are what Sellsy does besides, while relais crashes or stalls.
-var badDays = []struct{ name, fault string }{
-	{"good day", ""},
-	{"answer lost", "POST /v2/invoices times=1 drop_answer"},
-	{"request lost", "POST /v2/invoices times=1 drop_request"},
-	{"committed late", "POST /v2/invoices times=1 commit_late=50s"},
-	{"search lags", "POST /v2/invoices search_lag=20s"},
-	{"answer lost and search lags", "POST /v2/invoices times=1 drop_answer search_lag=100s"},
-	{"answer too late", "POST /v2/invoices times=1 delay=45s"},
-	{"500 after nothing", "POST /v2/invoices times=2 status=500"},
-	{"503 on create", "POST /v2/invoices times=1 status=503"},
-	{"429 on create", "POST /v2/invoices times=2 status=429 retry_after=7s"},
-	{"401 on create", "POST /v2/invoices times=1 status=401"},
-	{"the second look-up fails", "POST /v2/invoices/search skip=1 times=1 status=500"},
+// badDays are what Sellsy does besides, while relais crashes or stalls. Those that are onDisk run on the real
+// ledger too.
+var badDays = []struct {
+	name, fault string
+	onDisk      bool
+}{
+	{"good day", "", true},
+	{"answer lost", "POST /v2/invoices times=1 drop_answer", true},
+	{"request lost", "POST /v2/invoices times=1 drop_request", false},
+	{"committed late", "POST /v2/invoices times=1 commit_late=50s", true},
+	{"search lags", "POST /v2/invoices search_lag=20s", false},
+	{"answer lost and search lags", "POST /v2/invoices times=1 drop_answer search_lag=100s", false},
+	{"answer too late", "POST /v2/invoices times=1 delay=45s", false},
+	{"500 after nothing", "POST /v2/invoices times=2 status=500", false},
+	{"503 on create", "POST /v2/invoices times=1 status=503", false},
+	{"429 on create", "POST /v2/invoices times=2 status=429 retry_after=7s", false},
+	{"401 on create", "POST /v2/invoices times=1 status=401", false},
+	{"the second look-up fails", "POST /v2/invoices/search skip=1 times=1 status=500", false},
 }
 
 func (b *bench) misbehave(fault string) {
@@ -66,11 +70,15 @@ func (b *bench) oneInvoice(estimate int64, out outcome) {
 }
 
 func forBooks(t *testing.T, test func(t *testing.T, b book)) {
-	t.Run("memory", func(t *testing.T) {
-		synctest.Test(t, func(t *testing.T) { test(t, newMemoryBook()) })
-	})
+	inMemory(t, test)
 	t.Run("sqlite", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) { test(t, newSQLiteBook(t)) })
+	})
+}
+
+func inMemory(t *testing.T, test func(t *testing.T, b book)) {
+	t.Run("memory", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) { test(t, newMemoryBook()) })
 	})
 }
 
@@ -78,7 +86,11 @@ func TestACrashAtAnyPointMakesOneInvoice(t *testing.T) {
 	for _, day := range badDays {
 		for _, point := range append([]Point{""}, points...) {
 			t.Run(day.name+"/"+string(point), func(t *testing.T) {
-				forBooks(t, func(t *testing.T, k book) {
+				books := inMemory
+				if day.onDisk {
+					books = forBooks
+				}
+				books(t, func(t *testing.T, k book) {
 					b := newBench(t, k, sandbox.Options{})
 					id := b.estimate(sandbox.Estimate{})
 					b.misbehave(day.fault)
@@ -117,15 +129,40 @@ func TestCrashingAtEveryPointInTurnMakesOneInvoice(t *testing.T) {
 	})
 }
 
+// TestALookUpIsNotTrustedForLong: what was looked up before a stop may have been made since.
+func TestALookUpIsNotTrustedForLong(t *testing.T) {
+	forBooks(t, func(t *testing.T, k book) {
+		b := newBench(t, k, sandbox.Options{})
+		id := b.estimate(sandbox.Estimate{})
+		stopped := false
+		b.account.hook = func(p Point) error {
+			if p == PointBefore && !stopped {
+				stopped = true
+				b.handMade(id, nil)
+				pass(2 * time.Minute) // the stop
+			}
+			return nil
+		}
+		out := b.drive(b.book.deliver(t), with(id))
+		if out.result["status"] != statusExisting || len(b.invoices(id)) != 1 {
+			t.Errorf("ended with %v %v, invoices %v", out.result, out.dead, b.invoices(id))
+		}
+	})
+}
+
 // TestAStallPastTheLeaseMakesOneInvoice stops the first attempt at a point for twenty minutes, as SIGSTOP
 // would, while another node takes the delivery over; then the first goes on.
 func TestAStallPastTheLeaseMakesOneInvoice(t *testing.T) {
 	for _, day := range badDays {
 		for _, point := range points {
 			for _, takenOver := range []bool{true, false} {
+				books := inMemory
+				if day.onDisk {
+					books = forBooks
+				}
 				name := fmt.Sprintf("%s/%s/taken over %v", day.name, point, takenOver)
 				t.Run(name, func(t *testing.T) {
-					forBooks(t, func(t *testing.T, k book) { stall(t, k, day.fault, point, takenOver) })
+					books(t, func(t *testing.T, k book) { stall(t, k, day.fault, point, takenOver) })
 				})
 			}
 		}
@@ -164,10 +201,10 @@ func stall(t *testing.T, k book, fault string, point Point, takenOver bool) {
 		reached = false
 	}
 	if takenOver {
-		time.Sleep(lease) // virtual: until the claim lapses
+		pass(lease) // until the claim lapses
 		b.oneInvoice(id, b.drive(delivery, with(id)))
 	}
-	time.Sleep(20 * time.Minute) // virtual: the stop
+	pass(20 * time.Minute) // the stop
 	close(goOn)
 	if reached {
 		err = <-ended
@@ -341,7 +378,7 @@ func TestNobodyLooksBeforeTheInvoiceHadTimeToAppear(t *testing.T) {
 		}
 		sent := time.Now()
 		searches := b.sellsy.Requests("POST", "/v2/invoices/search")
-		time.Sleep(defaultSettle / 2) // virtual: a replay, too early
+		pass(defaultSettle / 2) // a replay, too early
 		_, err := b.attempt(b.book.claim(t, delivery), b.account, with(id))
 		var f *step.Failure
 		if !errors.As(err, &f) || f.Disposition != step.Wait || f.Reason != core.ReasonSettling {
