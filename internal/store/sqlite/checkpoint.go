@@ -1,6 +1,7 @@
 package sqlite
 
 import (
+	"sync/atomic"
 	"time"
 
 	sqlite3 "modernc.org/sqlite/lib"
@@ -20,6 +21,9 @@ type checkpointer struct {
 	conn   *conn
 	// done is how many pages the writer had written when the last checkpoint began.
 	done int64
+	// hurry asks for a checkpoint at once: on a full disk a WAL that is copied can be written again from
+	// its beginning, and retention can free pages.
+	hurry atomic.Bool
 }
 
 const (
@@ -52,7 +56,7 @@ func (k *checkpointer) loop() {
 		if written < k.done { // another connection counts from 0
 			k.done = 0
 		}
-		if written-k.done < k.frames {
+		if written-k.done < k.frames && !k.hurry.Swap(false) {
 			continue
 		}
 		if err := k.run(); err != nil {

@@ -100,7 +100,14 @@ func (s *Store) truncateWAL() (busy bool, err error) {
 	if err := w.reopen(); err != nil {
 		return false, w.failed(err)
 	}
+	// The writer doesn't wait for readers: it tries again between other transactions.
+	if err := w.conn.exec("PRAGMA busy_timeout = 0"); err != nil {
+		return false, err
+	}
 	_, _, err = w.conn.checkpoint(sqlite3.SQLITE_CHECKPOINT_TRUNCATE)
+	if restore := w.conn.exec(lockPatience); err == nil {
+		err = restore
+	}
 	if codeOf(err)&0xff == sqlite3.SQLITE_BUSY {
 		return true, nil
 	}

@@ -7,6 +7,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	sqlite3 "modernc.org/sqlite/lib"
+
 	"relais/internal/core"
 )
 
@@ -30,6 +32,8 @@ const (
 	// A transaction takes operations for this long at most: what arrives later waits for the next one,
 	// and what is in it waits no longer than this for its sync to begin.
 	batchTime = 4 * time.Millisecond
+	// A lock of another process is waited for this long; only tools of the operator's take one.
+	lockPatience = "PRAGMA busy_timeout = 500"
 	// 16 MB of pages, just below a power of two: after a commit that moved pages about, SQLite goes through
 	// all slots of its cache's hash table, which has as many slots as the next power of two.
 	writerCache = "PRAGMA cache_size = 4000"
@@ -80,10 +84,10 @@ func (w *writer) open() error {
 		synchronous = "PRAGMA synchronous = OFF"
 	}
 	c, err := connect(w.s.path, readWrite,
-		"PRAGMA busy_timeout = 500",
+		lockPatience,
 		"PRAGMA page_size = 4096", "PRAGMA auto_vacuum = INCREMENTAL", "PRAGMA journal_mode = WAL",
 		synchronous, "PRAGMA wal_autocheckpoint = 0", writerCache, "PRAGMA temp_store = MEMORY",
-		"PRAGMA secure_delete = FAST")
+		"PRAGMA secure_delete = FAST", "PRAGMA journal_size_limit = 67108864")
 	if err != nil {
 		return err
 	}
@@ -231,14 +235,11 @@ var errAlone = errors.New("an operation of the batch failed")
 // with them.
 func (w *writer) transact(k kind, first *op) ([]*op, error) {
 	var batch []*op
-	if err := w.reopen(); err != nil {
-		return []*op{first}, w.failed(err)
+	t, err := w.ready()
+	if err != nil {
+		return append(w.drain(), first), w.failed(err)
 	}
 	mark := w.memory.mark()
-	t, err := w.begin()
-	if err != nil {
-		return []*op{first}, w.failed(err)
-	}
 	err = w.fill(t, k, first, &batch)
 	if errors.Is(err, errAlone) {
 		w.rollback(mark)
@@ -319,6 +320,31 @@ func runApart(t *tx, batch []*op) error {
 	return nil
 }
 
+// ready begins a transaction, after bringing the connection back if need be.
+func (w *writer) ready() (*tx, error) {
+	if err := w.reopen(); err != nil {
+		return nil, err
+	}
+	return w.begin()
+}
+
+// drain takes all that waits. While the database is away, finding that out may take as long as
+// SQLite waits for a lock: it is found out once for all.
+func (w *writer) drain() []*op {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	var waiting []*op
+	for k := range w.queues {
+		for _, o := range w.queues[k].ops {
+			if o.taken.CompareAndSwap(false, true) {
+				waiting = append(waiting, o)
+			}
+		}
+		w.queues[k].ops = nil
+	}
+	return waiting
+}
+
 func (w *writer) begin() (*tx, error) {
 	if err := w.conn.q("BEGIN IMMEDIATE").exec(); err != nil {
 		return nil, err
@@ -345,6 +371,9 @@ func (w *writer) failed(err error) error {
 		}
 		w.memory = nil // read again: a commit whose outcome is unknown may have happened
 		w.suspect = true
+	}
+	if codeOf(err)&0xff == sqlite3.SQLITE_FULL {
+		w.s.checkpoint.hurry.Store(true)
 	}
 	if err = public(err); core.CodeOf(err) == "" {
 		// The batch failed as a whole, by an error that belongs to none of its operations.
