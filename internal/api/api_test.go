@@ -249,6 +249,9 @@ func TestTheSocketIsPrivateAndReplacesAnOldOne(t *testing.T) {
 		if info.Mode().Perm() != 0o600 {
 			t.Errorf("mode %v", info.Mode())
 		}
+		if got := l.Addr().String(); got != filepath.Join(dir, api.SocketName) {
+			t.Errorf("address %s", got)
+		}
 		if err := l.Close(); err != nil {
 			t.Fatal(err)
 		}

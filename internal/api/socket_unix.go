@@ -50,6 +50,9 @@ type unlinking struct {
 	path string
 }
 
+// Addr is where clients find it, not where it was made.
+func (u unlinking) Addr() net.Addr { return &net.UnixAddr{Name: u.path, Net: "unix"} }
+
 func (u unlinking) Close() error {
 	_ = os.Remove(u.path) // a socket that stays is removed by the next server
 	return u.Listener.Close()

@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -92,7 +91,7 @@ func New(ctx context.Context, o Options) (*App, error) {
 	if err != nil {
 		return nil, err
 	}
-	a.store = opened
+	a.store = measured{opened, a.metrics}
 	if err := a.assemble(ctx, cfg); err != nil {
 		return nil, errors.Join(err, opened.Close())
 	}
@@ -283,6 +282,3 @@ func (a *App) watchStore() {
 
 // Close releases the store of an App that doesn't run.
 func (a *App) Close() error { return a.store.Close() }
-
-// SocketPath is where the control API of a data folder listens.
-func SocketPath(data string) string { return filepath.Join(data, "relais.sock") }

@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"os"
 	"sync"
 	"time"
 
@@ -38,7 +37,9 @@ func (a *App) Run(ctx context.Context) error {
 		}
 	}
 	go serve(public, l.public)
-	go serve(admin, l.admin)
+	if l.admin != nil {
+		go serve(admin, l.admin)
+	}
 	go serve(control, l.socket)
 
 	// The work goes on while the listener closes: its context isn't the caller's.
@@ -60,7 +61,10 @@ func (a *App) Run(ctx context.Context) error {
 	}
 	a.setNotReady()
 	a.metrics.SetReady(true)
-	where := Addresses{Listen: l.public.Addr().String(), Admin: l.admin.Addr().String(), Socket: SocketPath(a.options.Data)}
+	where := Addresses{Listen: l.public.Addr().String(), Socket: l.socket.Addr().String()}
+	if l.admin != nil {
+		where.Admin = l.admin.Addr().String()
+	}
 	a.log.InfoContext(ctx, "relais is ready", "listen", where.Listen, "admin", where.Admin, "data", a.options.Data,
 		"version", a.options.Version, "took", time.Since(a.started).Truncate(time.Millisecond))
 	if a.options.Ready != nil {
@@ -87,17 +91,19 @@ func (a *App) listen() (*listeners, error) {
 	if l.public, err = net.Listen("tcp", cfg.Listen); err != nil {
 		return nil, fmt.Errorf("listen: %w", err)
 	}
-	if l.admin, err = net.Listen("tcp", cfg.AdminListen); err != nil {
-		return nil, errors.Join(fmt.Errorf("admin_listen: %w", err), l.public.Close())
-	}
-	path := SocketPath(a.options.Data)
-	// The folder's lock is ours, so a socket that is there was left by a process that died.
-	if err = os.Remove(path); err == nil || errors.Is(err, os.ErrNotExist) {
-		if l.socket, err = listenPrivately(path); err == nil {
-			return l, nil
+	if cfg.AdminListen != "" { // off leaves the socket
+		if l.admin, err = net.Listen("tcp", cfg.AdminListen); err != nil {
+			return nil, errors.Join(fmt.Errorf("admin_listen: %w", err), l.public.Close())
 		}
 	}
-	return nil, errors.Join(fmt.Errorf("the control socket %s: %w", path, err), l.public.Close(), l.admin.Close())
+	if l.socket, err = api.Listen(a.options.Data); err == nil {
+		return l, nil
+	}
+	err = errors.Join(err, l.public.Close())
+	if l.admin != nil {
+		err = errors.Join(err, l.admin.Close())
+	}
+	return nil, err
 }
 
 func (a *App) publicServer() *http.Server {

@@ -33,12 +33,9 @@ type Metrics struct {
 	rejectionsLost prometheus.Counter
 	inFlight       prometheus.Gauge
 
-	commits     *prometheus.CounterVec
-	commitTime  prometheus.Histogram
-	batchSize   prometheus.Histogram
-	checkpoints *prometheus.CounterVec
-	checkpoint  prometheus.Histogram
-	retained    *prometheus.CounterVec
+	writes    map[Work]*writes
+	batchSize prometheus.Histogram
+	retained  *prometheus.CounterVec
 
 	reloads    *prometheus.CounterVec
 	reloadedAt prometheus.Gauge
@@ -79,15 +76,6 @@ func (m *Metrics) newIngest() {
 	m.rejectionsLost = m.counter("relais_rejections_overflow_total", "Refused requests that were counted but not kept for the audit: the queue or a bound was full.")
 	m.inFlight = m.gauge("relais_ingest_in_flight_bytes", "Bytes of the requests being handled now.")
 	m.registry.MustRegister(m.processing)
-}
-
-func (m *Metrics) newStore() {
-	m.commits = m.counters("relais_commits_total", "Transactions of the store's writer, by what they carried and how they ended.", "work", "result")
-	m.commitTime = m.histogram("relais_commit_duration_seconds", "One transaction of the store's writer, its sync to disk included.", processingBuckets)
-	m.batchSize = m.histogram("relais_commit_batch_size", "Events that one transaction took.", prometheus.ExponentialBuckets(1, 2, 11))
-	m.checkpoints = m.counters("relais_checkpoints_total", "Checkpoints of SQLite's write-ahead log.", "result")
-	m.checkpoint = m.histogram("relais_checkpoint_duration_seconds", "One checkpoint of SQLite's write-ahead log.", attemptBuckets)
-	m.retained = m.counters("relais_retention_deleted_total", "Rows deleted for their age or for the size bound.", "what")
 }
 
 func (m *Metrics) newProcess(version string) {

@@ -105,12 +105,13 @@ func TestStoreFigures(t *testing.T) {
 	m.WatchStore(func(context.Context) (Figures, error) {
 		return Figures{Pending: 7, Dead: 2, OldestDue: now.Add(-90 * time.Second), WALBytes: 4096, UsedBytes: 1 << 20}, failure
 	}, func() time.Time { return now })
-	m.Committed("ingest", 12, 4*time.Millisecond, nil)
-	m.Committed("ingest", 12, 4*time.Millisecond, errors.New("disk full"))
+	m.Wrote(WorkAppend, 4*time.Millisecond, nil)
+	m.Appended(12)
+	m.Wrote(WorkAppend, 4*time.Millisecond, errors.New("disk full"))
 	mustHave(t, scrape(t, m), `relais_store_up 1`, `relais_deliveries{state="pending"} 7`, `relais_deliveries{state="dead"} 2`,
 		`relais_oldest_due_seconds 90`, `relais_store_wal_bytes 4096`,
-		`relais_commits_total{result="ok",work="ingest"} 1`, `relais_commits_total{result="failed",work="ingest"} 1`,
-		`relais_commit_batch_size_sum 12`)
+		`relais_store_writes_total{result="ok",work="append"} 1`, `relais_store_writes_total{result="failed",work="append"} 1`,
+		`relais_store_write_duration_seconds_count{work="append"} 2`, `relais_append_batch_size_sum 12`)
 	failure = errors.New("away")
 	text := scrape(t, m)
 	mustHave(t, text, `relais_store_up 0`)

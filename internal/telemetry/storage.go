@@ -17,24 +17,58 @@ type Figures struct {
 	FirstEvent time.Time
 }
 
-// Committed notes one transaction of the store's writer: what it carried (ingest, outcomes, claims,
-// housekeeping, operator), how many events it took, how long it took with its sync.
-func (m *Metrics) Committed(work string, events int, took time.Duration, err error) {
-	m.commits.WithLabelValues(work, resultOf(err)).Inc()
-	if err != nil {
-		return
-	}
-	m.commitTime.Observe(took.Seconds())
-	if events > 0 {
-		m.batchSize.Observe(float64(events))
-	}
+// Work is a kind of write to the store. It is a label: the set is finite.
+type Work string
+
+const (
+	WorkAppend     Work = "append"     // accepted events with their deliveries
+	WorkClaim      Work = "claim"      // deliveries that are marked as running
+	WorkFinish     Work = "finish"     // outcomes
+	WorkRejections Work = "rejections" // refused requests
+	WorkRetain     Work = "retain"     // slices of retention
+)
+
+// writes are the series of one kind of work.
+type writes struct {
+	ok, failed prometheus.Counter
+	took       prometheus.Observer
 }
 
-// Checkpointed notes one checkpoint of the write-ahead log.
-func (m *Metrics) Checkpointed(took time.Duration, err error) {
-	m.checkpoints.WithLabelValues(resultOf(err)).Inc()
-	m.checkpoint.Observe(took.Seconds())
+func (m *Metrics) newStore() {
+	total := m.counters("relais_store_writes_total", "Writes to the store, by what they were and how they ended.", "work", "result")
+	took := prometheus.NewHistogramVec(prometheus.HistogramOpts{
+		Name:    "relais_store_write_duration_seconds",
+		Help:    "One write to the store as its caller sees it: waiting its turn, the commit and its sync to disk.",
+		Buckets: processingBuckets,
+	}, []string{"work"})
+	m.registry.MustRegister(took)
+	m.writes = make(map[Work]*writes)
+	for _, work := range []Work{WorkAppend, WorkClaim, WorkFinish, WorkRejections, WorkRetain} {
+		m.writes[work] = &writes{
+			ok: total.WithLabelValues(string(work), resultOK), failed: total.WithLabelValues(string(work), resultFailed),
+			took: took.WithLabelValues(string(work)),
+		}
+	}
+	m.batchSize = m.histogram("relais_append_batch_size", "Events that were stored with one sync to disk, as ingest gathered them.", prometheus.ExponentialBuckets(1, 2, 11))
+	m.retained = m.counters("relais_retention_deleted_total", "Rows deleted for their age or for the size bound.", "what")
 }
+
+// Wrote notes one write to the store.
+func (m *Metrics) Wrote(work Work, took time.Duration, err error) {
+	w := m.writes[work]
+	if w == nil {
+		return
+	}
+	w.took.Observe(took.Seconds())
+	if err != nil {
+		w.failed.Inc()
+		return
+	}
+	w.ok.Inc()
+}
+
+// Appended notes how many events one append stored.
+func (m *Metrics) Appended(events int) { m.batchSize.Observe(float64(events)) }
 
 // Retained counts rows that retention deleted.
 func (m *Metrics) Retained(events, attempts, dedupKeys int) {
