@@ -3,6 +3,7 @@ package config
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"strings"
@@ -95,17 +96,19 @@ func dotenvValue(s string) (string, bool) {
 
 // readBounded reads a file of at most limit bytes.
 func readBounded(path string, limit int64) ([]byte, error) {
-	info, err := os.Stat(path)
+	file, err := os.Open(path) //nolint:gosec // the operator names the files
 	if err != nil {
 		return nil, err
 	}
-	if info.IsDir() {
+	defer file.Close() //nolint:errcheck // what was read is already in hand
+	if info, err := file.Stat(); err == nil && info.IsDir() {
 		return nil, errors.New("it is a folder")
 	}
-	if info.Size() > limit {
+	text, err := io.ReadAll(io.LimitReader(file, limit+1))
+	if err == nil && int64(len(text)) > limit {
 		return nil, fmt.Errorf("it is larger than %s", showSize(limit))
 	}
-	return os.ReadFile(path)
+	return text, err
 }
 
 // plainFileError says why a file can't be read, without the path that the problem shows already.

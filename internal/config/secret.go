@@ -9,17 +9,23 @@ import (
 const hidden = "[secret]"
 
 // Secret is a value that is never printed: its formats, its JSON, its YAML and its log value are all
-// "[secret]". Only Reveal gives it.
-type Secret struct{ value string }
+// "[secret]". Only Reveal gives it. It is held by a pointer because fmt calls no methods on unexported
+// members: of a Secret inside one it prints an address.
+type Secret struct{ value *string }
 
 // NewSecret keeps a value from being printed.
-func NewSecret(value string) Secret { return Secret{value} }
+func NewSecret(value string) Secret { return Secret{&value} }
 
 // Reveal returns the value, for the one place that needs it.
-func (s Secret) Reveal() string { return s.value }
+func (s Secret) Reveal() string {
+	if s.value == nil {
+		return ""
+	}
+	return *s.value
+}
 
 // IsZero tells whether there is no value.
-func (s Secret) IsZero() bool { return s.value == "" }
+func (s Secret) IsZero() bool { return s.Reveal() == "" }
 
 func (s Secret) String() string { return hidden }
 

@@ -205,7 +205,7 @@ func parsePath(s string) (string, error) {
 	case !strings.HasPrefix(s, "/") || s == "/":
 		return "", errors.New("a path begins with / and names something: /webhook/sellsy")
 	case strings.ContainsAny(rest, "{}?#%\\ \t\n\"<>") || strings.Contains(s, "//") || slices.Contains(strings.Split(s, "/"), "..") || slices.Contains(strings.Split(s, "/"), "."):
-		return "", errors.New("allowed in a path are letters, digits, - _ . ~, and named parts such as {flow}, without // or ..")
+		return "", errors.New("allowed in a path are letters, digits, - _ . ~, named parts such as {flow}, and no // or .. in it")
 	case s == "/health" || s == "/in" || strings.HasPrefix(s, "/in/"):
 		return "", errors.New("/health and /in/ are relais' own: choose another path")
 	case len(s) > 256:

@@ -212,14 +212,13 @@ func (r *reader) checkTemplate(n *node, path, text string, before []string, fail
 	}
 }
 
-// compiler panics only where the program itself is wrong: the names are those of this package.
 func (r *reader) compiler(before []string, failure bool) *expr.Compiler {
 	compiler, err := expr.NewCompiler(before...)
 	if err == nil && failure {
 		compiler, err = compiler.WithFailure()
 	}
 	if err != nil {
-		panic(err)
+		panic(err) //nolint:forbidigo // the environment of names is the program's own, and tested
 	}
 	return compiler
 }

@@ -62,20 +62,20 @@ type entry struct {
 // parseTree reads one YAML document. What YAML can do beyond a tree (anchors, aliases, merge keys, tags,
 // several documents) is refused: none of it is needed here, and aliases are how small files become huge.
 func parseTree(file string, text []byte) (root *node, problems Problems) {
-	problem := func(line, column int, message string) (*node, Problems) {
-		return nil, Problems{{Place: Place{file, line, column}, Message: message}}
+	problem := func(line, column int, message string) Problems {
+		return Problems{{Place: Place{file, line, column}, Message: message}}
 	}
 	// The library is handed whatever stands in the file: a fault of it must not end a running relais.
 	defer func() {
 		if r := recover(); r != nil {
-			root, problems = problem(1, 1, fmt.Sprintf("the file can't be read as YAML (%v)", r))
+			root, problems = nil, problem(1, 1, fmt.Sprintf("the file can't be read as YAML (%v)", r))
 		}
 	}()
 	if len(text) > maxFile {
-		return problem(1, 1, "the file is larger than 1MiB")
+		return nil, problem(1, 1, "the file is larger than 1MiB")
 	}
 	if line, column, bad := badCharacter(text); bad {
-		return problem(line, column, "the file holds a character that is not UTF-8 text")
+		return nil, problem(line, column, "the file holds a character that is not UTF-8 text")
 	}
 	source := strings.TrimPrefix(string(text), "\uFEFF")
 	tokens := lexer.Tokenize(source)
@@ -86,17 +86,17 @@ func parseTree(file string, text []byte) (root *node, problems Problems) {
 	if err != nil {
 		var syntax *yaml.SyntaxError
 		if errors.As(err, &syntax) && syntax.Token != nil {
-			return problem(syntax.Token.Position.Line, syntax.Token.Position.Column, "not well formed: "+syntax.Message)
+			return nil, problem(syntax.Token.Position.Line, syntax.Token.Position.Column, "not well formed: "+syntax.Message)
 		}
 		line, _, _ := strings.Cut(err.Error(), "\n")
-		return problem(1, 1, "not well formed: "+line)
+		return nil, problem(1, 1, "not well formed: "+line)
 	}
 	b := treeBuilder{file: file}
 	switch {
 	case len(tree.Docs) == 0 || tree.Docs[0].Body == nil:
 		return &node{kind: mapNode, place: Place{file, 1, 1}}, nil
 	case len(tree.Docs) > 1:
-		return problem(1, 1, "the file holds more than one YAML document")
+		return nil, problem(1, 1, "the file holds more than one YAML document")
 	}
 	root = b.build(tree.Docs[0].Body, 0, "")
 	return root, b.problems

@@ -20,7 +20,7 @@ func (dynamicCost) CallCost(function, overload string, args []ref.Val, result re
 	case function == operators.Add && isList:
 		size, _ := list.Size().(types.Int)
 		cost = 1 + uint64(max(size, 0))
-	case overload == "":
+	case overload == "", function == "json":
 		cost = 1 + length(result)/10
 		for _, arg := range args {
 			cost += length(arg) / 10

@@ -66,13 +66,29 @@ func EventData(event *core.Event) (any, error) {
 	if !ok {
 		return nil, fmt.Errorf("the event's format %q is unknown", event.Format)
 	}
-	form, err := DecodeForm(event.Body)
+	text, err := formField(string(event.Body), field)
 	if err != nil {
 		return nil, err
 	}
-	text, ok := form[field].(string)
-	if !ok {
-		return nil, fmt.Errorf("the form must hold the field %q once", field)
-	}
 	return DecodeJSON([]byte(text))
+}
+
+// formField reads the one field of that name. Other fields are not looked into: a sender may put there
+// what it likes.
+func formField(form, field string) (text string, err error) {
+	given := 0
+	for pair := range strings.SplitSeq(form, "&") {
+		name, value, _ := strings.Cut(pair, "=")
+		if plain, err := url.QueryUnescape(name); err != nil || plain != field {
+			continue
+		}
+		given++
+		if text, err = url.QueryUnescape(value); err != nil {
+			return "", fmt.Errorf("the form's field %q has a bad %% escape", field)
+		}
+	}
+	if given != 1 {
+		return "", fmt.Errorf("the form must hold the field %q once", field)
+	}
+	return text, nil
 }

@@ -28,7 +28,7 @@ const (
 	maxRegexp = 500         // instructions of one regular expression
 	maxMatch  = 4 << 20     // instructions times characters of one match
 	maxTries  = 2           // evaluations that ran out of time are tried once more: the machine may have paused
-	interrupt = uint(100)   // iterations between two looks at the clock
+	interrupt = uint(1)     // iterations between two looks at the clock: one may take long
 	maxString = 4 * 1 << 20 // bytes of a string on the way to a result
 )
 

@@ -252,6 +252,8 @@ func TestBoundsHold(t *testing.T) {
 		"'%s'.format([event.data.many])":                                         "longer than 4 MiB",
 		"event.data.big.matches('(a|b|aa){40}$')":                                "the text is longer than",
 		"event.data.many.map(a, event.data.many.map(b, event.data.many.size()))": "longer than 10ms",
+		"event.data.many.map(a, json('\"' + event.data.big + '\"').size())":      "longer than 10ms",
+		"event.data.many.map(a, '%s'.format([event.data.rows])).size()":          "longer than 10ms",
 		"[0].map(i, event.data.big+event.data.big).map(i, i+i).map(i, i+i).map(i, i+i).map(i, i+i).map(i, i+i)": "costs more",
 	} {
 		value, err := compiler(t).Value(src)
