@@ -20,17 +20,12 @@ import (
 
 // Run writes a commented starter, its secrets beside it, and the schema for editors.
 func (c *initCommand) Run(p *program) error {
-	presets := source.Embedded()
-	if names := presets.Names(); !slices.Contains(names, c.Preset) {
+	if names := source.Embedded().Names(); !slices.Contains(names, c.Preset) {
 		f := &failure{code: exitNotFound, text: p.lang.say("no_preset", c.Preset, strings.Join(names, ", "))}
 		if near := core.Nearest(c.Preset, names); near != "" {
 			f.hint = p.lang.say("did_you_mean", near)
 		}
 		return f
-	}
-	preset, err := presets.Load(c.Preset)
-	if err != nil {
-		return err
 	}
 	catalog, err := app.Catalog()
 	if err != nil {
@@ -40,12 +35,18 @@ func (c *initCommand) Run(p *program) error {
 	if err != nil {
 		return err
 	}
-	variable := strings.ToUpper(strings.ReplaceAll(c.Preset, "-", "_")) + "_WEBHOOK_SECRET"
-	text, env := p.starter(preset, variable)
+	text, err := config.Starter(c.Preset, "", p.lang.code())
+	if err != nil {
+		return err
+	}
+	env, err := config.StarterEnv(c.Preset, newSecret(c.Preset), p.lang.code())
+	if err != nil {
+		return err
+	}
 	dir := filepath.Dir(p.flags.Config)
 	files := []starterFile{
-		{p.flags.Config, []byte(text), 0o644},
-		{filepath.Join(dir, ".env"), []byte(env), 0o600},
+		{p.flags.Config, text, 0o644},
+		{filepath.Join(dir, ".env"), env, 0o600},
 		{filepath.Join(dir, schemaName), schema, 0o644},
 	}
 	return c.write(p, files)
@@ -93,35 +94,6 @@ func writeFile(f starterFile) error {
 		return errors.Join(err, os.Remove(made.Name()))
 	}
 	return nil
-}
-
-// starter returns the configuration and the .env of a preset.
-func (p *program) starter(preset *source.Preset, variable string) (text, env string) {
-	lines := []string{p.lang.say("env_head"), ""}
-	switch preset.Name {
-	case "stripe", "shopify":
-		// These make the key themselves, and show it once.
-		lines = append(lines, p.lang.say("env_provider"))
-	default:
-		lines = append(lines, p.lang.say("env_secret"))
-	}
-	lines = append(lines, variable+"="+newSecret(preset.Name))
-	body := p.lang.of(starterPlain)
-	if preset.Name == "sellsy" {
-		body = p.lang.of(starterSellsy)
-		lines = append(lines, "", p.lang.say("env_sellsy"), "SELLSY_CLIENT_ID=", "SELLSY_CLIENT_SECRET=")
-	}
-	path := preset.Path
-	if path == "" {
-		path = "/webhook/" + preset.Name
-	}
-	event := "*"
-	if len(preset.Events) > 0 {
-		event = preset.Events[0].Type
-	}
-	body = strings.NewReplacer("@schema@", schemaName, "@preset@", preset.Name, "@path@", path, "@variable@", variable,
-		"@event@", event, "@docs@", preset.Docs).Replace(body)
-	return body, strings.Join(lines, "\n") + "\n"
 }
 
 // newSecret draws 256 bits, written as the preset reads keys.

@@ -39,6 +39,9 @@ func (l language) of(t text) string {
 	return t.en
 }
 
+// code is the language as POSIX names it.
+func (l language) code() string { return l.of(text{"en", "fr"}) }
+
 // say fills in a text of the catalogue of messages.
 func (l language) say(key string, args ...any) string {
 	t, ok := messages[key]
