@@ -10,6 +10,7 @@ import (
 
 	"relais/internal/config"
 	"relais/internal/core"
+	"relais/internal/expr"
 )
 
 // TestSourceThatCannotBeVerifiedIsRefused holds that every way to an unverified source but auth: none,
@@ -185,7 +186,7 @@ func TestRedaction(t *testing.T) {
 		if string(got) != want || changed != (tc.want != "") {
 			t.Errorf("%s without %s: %s (%v), want %s", tc.body, tc.paths, got, changed, want)
 		}
-		if _, err := Data(&core.Event{Format: tc.format, Body: got}); err != nil {
+		if _, err := expr.EventData(&core.Event{Format: tc.format, Body: got}); err != nil {
 			t.Errorf("%s without %s can't be decoded: %v", tc.body, tc.paths, err)
 		}
 	}

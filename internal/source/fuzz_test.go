@@ -39,7 +39,7 @@ func checkRead(t *testing.T, req *Request, msg Message) {
 	if !utf8.ValidString(msg.NativeType) {
 		t.Errorf("the native type %q is not UTF-8", msg.NativeType)
 	}
-	if _, err := Data(&core.Event{Format: msg.Format, Body: req.Body}); err != nil {
+	if _, err := expr.EventData(&core.Event{Format: msg.Format, Body: req.Body}); err != nil {
 		t.Errorf("accepted, and can't be decoded: %v", err)
 	}
 }

@@ -193,16 +193,7 @@ func (s *Source) format(req *Request) formatOf {
 	return s.formatOther
 }
 
-// Data decodes an event's body into event.data, by the format that was stored with it: maps, lists,
-// strings, int64, float64, bool and nil, with integers past int64 as decimal strings.
-func Data(event *core.Event) (any, error) {
-	format, err := parseFormat(string(event.Format))
-	if err != nil {
-		return nil, err
-	}
-	return decode(format, event.Body)
-}
-
+// decode reads a body for the rules in CEL, as expr.EventData reads it for routes.
 func decode(format formatOf, body []byte) (any, error) {
 	if len(body) == 0 {
 		return nil, nil

@@ -9,6 +9,7 @@ import (
 
 	"relais/internal/config"
 	"relais/internal/core"
+	"relais/internal/expr"
 )
 
 // TestPresetVectors runs every preset's own test vectors: they are what the preset promises.
@@ -49,7 +50,7 @@ func checkVector(t *testing.T, src *Source, vector Vector) {
 	if got := msg.DedupKey != [16]byte{}; got != want.Dedup {
 		t.Errorf("has a dedup key: %v, want %v", got, want.Dedup)
 	}
-	if _, err := Data(&core.Event{Format: msg.Format, Body: req.Body}); err != nil {
+	if _, err := expr.EventData(&core.Event{Format: msg.Format, Body: req.Body}); err != nil {
 		t.Errorf("what was accepted can't be decoded: %v", err)
 	}
 }
