@@ -65,7 +65,7 @@ func (m *memory) forgetUndo() {
 
 func (m *memory) onUndo(f func()) { m.undo = append(m.undo, f) }
 
-// setRunning and setTokens change a lane so that it can be undone.
+// addRunning and setTokens change a lane so that it can be undone.
 func (m *memory) addRunning(l *lane, n int) {
 	l.running += n
 	m.counts.running += int64(n)

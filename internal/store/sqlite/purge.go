@@ -3,6 +3,7 @@ package sqlite
 import (
 	"context"
 	"fmt"
+	"math"
 	"time"
 
 	sqlite3 "modernc.org/sqlite/lib"
@@ -53,7 +54,7 @@ func (t *tx) purge(id core.EventID) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	for _, d := range deliveries {
+	for i, d := range deliveries {
 		if d.state == stateRunning {
 			return false, core.Errorf(core.CodeConflict, "event %s can't be purged while delivery %s is running", id, core.DeliveryID(d.id))
 		}
@@ -61,12 +62,11 @@ func (t *tx) purge(id core.EventID) (bool, error) {
 			if _, err := t.cancel(d.id, ""); err != nil {
 				return false, err
 			}
-			if d.state == stateDead {
-				deliveries = t.forgetDead(deliveries, d.id)
-			}
+			deliveries[i].state = stateCancelled
 		}
 	}
-	if err := t.c.q("DELETE FROM rejection WHERE event = ?").blob(id[:]).exec(); err != nil {
+	// A rejection that became the event holds the same bytes.
+	if err := t.deleteRejections(t.c.q("SELECT id, source, bytes FROM rejection WHERE event = ?").blob(id[:]), math.MaxInt64); err != nil {
 		return false, err
 	}
 	return true, t.deleteEvent(a.Seq, deliveries)

@@ -136,17 +136,6 @@ func (t *tx) deliveriesOf(seq int64) ([]deliveryRow, error) {
 	return rows, q.end()
 }
 
-// forgetDead notes that a delivery is no longer counted as dead.
-func (t *tx) forgetDead(rows []deliveryRow, id int64) []deliveryRow {
-	out := append([]deliveryRow(nil), rows...)
-	for i := range out {
-		if out[i].id == id {
-			out[i].state = stateCancelled
-		}
-	}
-	return out
-}
-
 func (t *tx) deleteEvent(seq int64, deliveries []deliveryRow) error {
 	for _, d := range deliveries {
 		for _, sql := range [...]string{

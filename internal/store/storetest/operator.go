@@ -98,10 +98,15 @@ func purge(t *testing.T, b *bench) {
 	b.must(b.finish(b.outcome(c, store.VerdictDead)))
 	kept := b.event(route("facture"))
 	b.send(kept)
+	b.reject(wide, b.rejection("sellsy"), b.rejection("sellsy"))
+	b.must(b.MarkRejectionAccepted(b.ctx(), b.rejections(store.RejectionFilter{})[0].ID, c.Event.ID))
 	n, err := b.Purge(b.ctx(), []core.EventID{c.Event.ID, core.NewEventID()}, "anne")
 	b.must(err)
 	if n != 1 {
 		t.Errorf("%d purged, want 1", n)
+	}
+	if left := b.rejections(store.RejectionFilter{}); len(left) != 1 || left[0].Event == c.Event.ID {
+		t.Errorf("rejections left: %+v", left)
 	}
 	_, err = b.Event(b.ctx(), c.Event.ID)
 	b.wantCode(err, core.CodeNotFound)
