@@ -167,6 +167,7 @@ func (a *App) activate(ctx context.Context, g *generation) error {
 		return err
 	}
 	a.metrics.SetSources(sourceNames(g.config))
+	a.metrics.Loaded(g.loadedAt)
 	old := a.current.Swap(g)
 	if err := a.ingest.Replace(ingestSettings(g)); err != nil {
 		a.current.Store(old)
@@ -214,7 +215,7 @@ func (a *App) Reload(ctx context.Context) error {
 	defer a.reloading.Unlock()
 	err := a.reload(ctx)
 	now := time.Now()
-	a.metrics.Reloaded(now, err)
+	a.metrics.Reloaded(err)
 	if err == nil {
 		a.refused.Store(nil)
 		a.log.InfoContext(ctx, "configuration reloaded", "file", a.options.Config, "hash", a.current.Load().config.Hash)

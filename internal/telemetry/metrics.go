@@ -37,9 +37,9 @@ type Metrics struct {
 	batchSize prometheus.Histogram
 	retained  *prometheus.CounterVec
 
-	reloads    *prometheus.CounterVec
-	reloadedAt prometheus.Gauge
-	ready      prometheus.Gauge
+	reloads  *prometheus.CounterVec
+	loadedAt prometheus.Gauge
+	ready    prometheus.Gauge
 }
 
 // processingBuckets are fine where an answer should be (under 10 ms) and coarse where it shouldn't.
@@ -83,7 +83,7 @@ func (m *Metrics) newProcess(version string) {
 	for _, result := range []string{resultOK, resultFailed} {
 		m.reloads.WithLabelValues(result)
 	}
-	m.reloadedAt = m.gauge("relais_config_loaded_timestamp_seconds", "When the configuration in force was loaded.")
+	m.loadedAt = m.gauge("relais_config_loaded_timestamp_seconds", "When the configuration in force was loaded.")
 	m.ready = m.gauge("relais_ready", "1 when /ready answers 200, else 0.")
 	revision := ""
 	if info, ok := debug.ReadBuildInfo(); ok {
@@ -111,13 +111,11 @@ func resultOf(err error) string {
 	return resultOK
 }
 
-// Reloaded notes that the configuration was loaded at that time, or that a reload failed.
-func (m *Metrics) Reloaded(at time.Time, err error) {
-	m.reloads.WithLabelValues(resultOf(err)).Inc()
-	if err == nil {
-		m.reloadedAt.Set(float64(at.UnixMilli()) / 1000)
-	}
-}
+// Loaded notes when the configuration in force was loaded.
+func (m *Metrics) Loaded(at time.Time) { m.loadedAt.Set(float64(at.UnixMilli()) / 1000) }
+
+// Reloaded counts a reload, and whether the file had problems.
+func (m *Metrics) Reloaded(err error) { m.reloads.WithLabelValues(resultOf(err)).Inc() }
 
 // SetReady notes what /ready answers.
 func (m *Metrics) SetReady(ready bool) {

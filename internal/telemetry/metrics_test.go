@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"net/http/httptest"
+	"os"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -117,5 +119,40 @@ func TestStoreFigures(t *testing.T) {
 	mustHave(t, text, `relais_store_up 0`)
 	if strings.Contains(text, "relais_deliveries{") {
 		t.Error("figures of a store that is away")
+	}
+}
+
+func TestEveryMetricIsExplained(t *testing.T) {
+	page, err := os.ReadFile("../../docs/metrics.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := NewMetrics("test")
+	m.SetSources([]string{"sellsy"})
+	m.WatchStore(func(context.Context) (Figures, error) { return Figures{FirstEvent: time.Unix(1, 0)}, nil }, time.Now)
+	m.Retained(1, 0, 0)
+	m.Loaded(time.Unix(1, 0))
+	families, err := m.registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	known := map[string]bool{}
+	for _, f := range families {
+		name := f.GetName()
+		known[name] = true
+		own := strings.HasPrefix(name, "relais_") || strings.HasPrefix(name, "webhook_")
+		if own && !strings.Contains(string(page), "| `"+name) {
+			t.Errorf("docs/metrics.md doesn't explain %s", name)
+		}
+	}
+	for _, row := range regexp.MustCompile("(?m)^\\| `((?:relais|webhook)_[a-z_]+)").FindAllStringSubmatch(string(page), -1) {
+		if !known[row[1]] {
+			t.Errorf("docs/metrics.md explains %s, which there isn't", row[1])
+		}
+	}
+	for _, reason := range rejectReasons {
+		if !strings.Contains(string(page), "`"+string(reason)+"`") {
+			t.Errorf("docs/metrics.md doesn't say what to do about %s", reason)
+		}
 	}
 }
