@@ -119,7 +119,7 @@ func quickOptions(t *testing.T) Options {
 	t.Helper()
 	return Options{
 		// The test's folder may be in memory, which a run refuses; this package's isn't.
-		Dir: ".", Results: t.TempDir(), Turn: 300 * time.Millisecond, Rounds: 1, Events: 10,
+		Dir: ".", Results: t.TempDir(), Turn: 300 * time.Millisecond, Rounds: 1, Events: 10_000,
 		Progress: t.Output(),
 	}
 }
@@ -141,10 +141,10 @@ func TestARunMeasuresEveryRowAndJudgesEveryTarget(t *testing.T) {
 		"end to end p50 at 500/s",
 		"ack p99 in a flood of bad signatures : without",
 		"growth of the data folder by the flood",
-		"start to ready with 10 stored",
+		"start to ready with 10000 stored",
 		"the same after SIGKILL",
-		"resident memory with 10 waiting",
-		"CPU per event with 10 stored : with none",
+		"resident memory with 10000 waiting",
+		"CPU per event with 10000 stored : with none",
 		"ack p99 with a full scan and retention : without",
 	}
 	var got []string

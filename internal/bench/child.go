@@ -18,8 +18,8 @@ import (
 )
 
 // Names of the hidden commands that a run starts besides serve. The one takes --config and --listen and
-// answers as relais does without storing (ServeNoStore); the other takes --data, --events and --old and
-// fills an empty data folder (Prefill).
+// answers as relais does without storing (ServeNoStore); the other takes --config, --data, --events and
+// --old and fills an empty data folder (Prefill).
 const (
 	CommandNoStore = "bench-nostore"
 	CommandPrefill = "bench-prefill"
@@ -70,14 +70,23 @@ func plainEnvironment() []string {
 	return append(kept, "LANG=C")
 }
 
+// configure writes a configuration and returns its path.
+func (r *run) configure(name string, s settings) (string, error) {
+	path := filepath.Join(r.dir, name+".yaml")
+	if err := os.WriteFile(path, []byte(s.text()), 0o600); err != nil {
+		return "", fmt.Errorf("write a configuration: %w", err)
+	}
+	return path, nil
+}
+
 // serve starts relais on a data folder and returns it when it is ready, with how long that took.
 func (r *run) serve(ctx context.Context, dir string, s settings) (*child, time.Duration, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, 0, fmt.Errorf("make a data folder: %w", err)
 	}
-	config := filepath.Join(r.dir, filepath.Base(dir)+".yaml")
-	if err := os.WriteFile(config, []byte(s.text()), 0o600); err != nil {
-		return nil, 0, fmt.Errorf("write a configuration: %w", err)
+	config, err := r.configure(filepath.Base(dir), s)
+	if err != nil {
+		return nil, 0, err
 	}
 	address, admin, err := freeAddresses(ctx)
 	if err != nil {
@@ -103,9 +112,9 @@ func (r *run) serve(ctx context.Context, dir string, s settings) (*child, time.D
 
 // serveNoStore starts the handler that verifies and answers as relais does and stores nothing.
 func (r *run) serveNoStore(ctx context.Context) (*child, error) {
-	config := filepath.Join(r.dir, "nostore.yaml")
-	if err := os.WriteFile(config, []byte(settings{}.text()), 0o600); err != nil {
-		return nil, fmt.Errorf("write a configuration: %w", err)
+	config, err := r.configure("nostore", settings{})
+	if err != nil {
+		return nil, err
 	}
 	address, _, err := freeAddresses(ctx)
 	if err != nil {

@@ -9,18 +9,23 @@ import (
 	"time"
 )
 
-// oldPart of the large database are events older than a month that nothing waits for: what retention deletes.
-const oldPart = 4
+// oldPart is how much of the large database comes on top as events that are older than a month and that
+// nothing waits for: what retention deletes. It must last for the turns in which that is measured.
+const oldPart = 2
 
-// fill makes the large database once: Options.Events events with a delivery each that is due, and a
-// quarter as many old ones.
-func (r *run) fill(ctx context.Context) error {
+// fill makes the large database once: Options.Events events with a delivery each that is due, and the old
+// ones.
+func (r *run) fill(ctx context.Context, s settings) error {
 	if r.large != "" {
 		return nil
 	}
 	dir := filepath.Join(r.dir, "large")
 	r.progress("  storing %d events that wait", r.opts.Events)
-	cmd := exec.CommandContext(ctx, r.opts.Binary, CommandPrefill, "--data", dir, //nolint:gosec // as above
+	config, err := r.configure("large", s)
+	if err != nil {
+		return err
+	}
+	cmd := exec.CommandContext(ctx, r.opts.Binary, CommandPrefill, "--config", config, "--data", dir, //nolint:gosec // as above
 		"--events", strconv.Itoa(r.opts.Events), "--old", strconv.Itoa(r.opts.Events/oldPart))
 	cmd.Dir, cmd.Env = r.dir, plainEnvironment()
 	endWithUs(cmd)
@@ -35,14 +40,16 @@ func (r *run) fill(ctx context.Context) error {
 
 // held starts the destination that the large database's deliveries wait for.
 func (r *run) held(ctx context.Context) (*receiver, settings, error) {
-	if err := r.fill(ctx); err != nil {
-		return nil, settings{}, err
-	}
 	other, err := newReceiver(ctx)
 	if err != nil {
 		return nil, settings{}, err
 	}
-	return other, settings{hold: other.url("/hold")}, nil
+	s := settings{hold: other.url("/hold")}
+	if err := r.fill(ctx, s); err != nil {
+		other.close()
+		return nil, settings{}, err
+	}
+	return other, s, nil
 }
 
 // ready measures from starting the process to its /ready, after it was stopped and after it was killed

@@ -19,7 +19,10 @@ const deletedMetric = `relais_retention_deleted_total{what="events"}`
 // retentionWithin is how long relais may take until it begins to delete; it looks once a minute.
 const retentionWithin = 2 * time.Minute
 
-var errNoRetention = errors.New("retention deletes nothing: the row would not measure what it says")
+var (
+	errNoRetention   = errors.New("retention deletes nothing: the row would not measure what it says")
+	errRetentionDone = errors.New("retention had nothing left to delete before the last turn ended: ask for more events")
+)
 
 // scan compares answers while all events are read through the command line and retention deletes with
 // answers while neither happens. Retention is the configuration's and doesn't stop between turns, so
@@ -68,6 +71,11 @@ func (r *run) scan(ctx context.Context) error {
 		})
 	if err != nil {
 		return err
+	}
+	if all, err := deleting.deleted(ctx); err != nil {
+		return err
+	} else if all >= int64(r.opts.Events/oldPart) {
+		return errRetentionDone
 	}
 	r.report.add("ingest, nothing beside", "1,000/s", calm)
 	r.report.add("ingest, scan and retention", "1,000/s", busy)
