@@ -43,7 +43,7 @@ func (p *program) connect() (*client, error) {
 	}
 	for deadline := time.Now().Add(lockPatience); ; {
 		c.http.Transport = transport
-		err := c.get("/ready", nil, nil)
+		err := p.probe(c)
 		if err == nil || !isAbsent(err) {
 			var refused *problem
 			if err == nil || errors.As(err, &refused) {
@@ -70,7 +70,20 @@ func (p *program) connect() (*client, error) {
 	}
 }
 
-const lockPatience = time.Second
+const (
+	lockPatience = time.Second
+	// probePatience is how long a server may take to say that it is there.
+	probePatience = 3 * time.Second
+)
+
+// probe asks whether a server answers. Without the bound, one that hangs would hang whoever asks.
+func (p *program) probe(c *client) error {
+	ctx, cancel := context.WithTimeout(p.ctx, probePatience)
+	defer cancel()
+	c.ctx = ctx
+	defer func() { c.ctx = p.ctx }()
+	return c.get("/ready", nil, nil)
+}
 
 func (p *program) openFailure(err error) error {
 	switch core.CodeOf(err) {

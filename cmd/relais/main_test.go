@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"sync"
@@ -16,6 +18,8 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"relais/internal/api"
 )
 
 // TestMain makes this test's binary the relais that the scripts run.
@@ -39,6 +43,7 @@ func TestScripts(t *testing.T) {
 			"grab":  grab,
 			"get":   get,
 			"until": until,
+			"mute":  mute,
 		},
 	})
 }
@@ -159,4 +164,11 @@ func get(ts *testscript.TestScript, _ bool, args []string) {
 	text, err := io.ReadAll(answer.Body)
 	ts.Check(err)
 	ts.Check(os.WriteFile(ts.MkAbs("got"), text, 0o600))
+}
+
+// mute puts a socket into a data folder on which nobody ever answers.
+func mute(ts *testscript.TestScript, _ bool, args []string) {
+	l, err := net.Listen("unix", filepath.Join(ts.MkAbs(args[0]), api.SocketName))
+	ts.Check(err)
+	ts.Defer(func() { _ = l.Close() }) // the script is over
 }
