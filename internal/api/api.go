@@ -34,7 +34,7 @@ type Routes interface {
 	Hash() string
 	Destinations() []core.Destination
 	// MatchAfter returns up to limit deliveries that the event gives rise to today, to destinations
-	// whose names come after the cursor, and whether these are the last.
+	// that come after the cursor (as Destination.String writes one), and whether these are the last.
 	MatchAfter(event *core.Event, cursor string, limit int) (deliveries []store.NewDelivery, done bool)
 	// Delivery is the delivery of the event to one destination by today's configuration, or an error
 	// whose code says that the destination is gone.

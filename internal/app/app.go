@@ -37,12 +37,13 @@ type Options struct {
 	Log                 io.Writer
 	// Ready is called once, when requests are answered; it may be nil.
 	Ready func(Addresses)
-	// ReadyDelay and StopTimeout override the file's where they are set: a demonstration has no load
-	// balancer to wait for.
+	// ReadyDelay overrides the file's where it is set: a demonstration has no load balancer to wait for.
 	ReadyDelay time.Duration
 
-	// sync is for the test that proves what the disk is asked for.
-	sync sqlite.SyncMode
+	// sync is for the test that proves what the disk is asked for, opened for the one that stops relais
+	// inside the protocol of effects.
+	sync   sqlite.SyncMode
+	opened func(step.Connections)
 }
 
 // Addresses are where a running relais can be reached.
@@ -55,11 +56,13 @@ type App struct {
 	options Options
 	log     *telemetry.Log
 	metrics *telemetry.Metrics
-	store   store.Store
-	ingest  *ingest.Ingest
-	lanes   *lane.Lanes
-	node    string
-	started time.Time
+	// narrator writes the line of each attempt.
+	narrator *narrator
+	store    store.Store
+	ingest   *ingest.Ingest
+	lanes    *lane.Lanes
+	node     string
+	started  time.Time
 
 	current    atomic.Pointer[generation]
 	refused    atomic.Pointer[api.RefusedReload]
@@ -86,6 +89,7 @@ func New(ctx context.Context, o Options) (*App, error) {
 		options: o, log: log, metrics: telemetry.NewMetrics(o.Version), started: time.Now(),
 		node: nodeName(), fanOutWake: make(chan struct{}, 1),
 	}
+	a.narrator = &narrator{log: log.Logger}
 	a.setNotReady("starting")
 	opened, err := sqlite.Open(ctx, sqlite.Options{Dir: o.Data, Sync: o.sync})
 	if err != nil {
@@ -110,8 +114,15 @@ func load(o Options) (*config.Config, error) {
 	if o.Listen != "" {
 		cfg.Listen = o.Listen
 	}
-	if o.AdminListen != "" {
+	switch o.AdminListen {
+	case "":
+	case "off": // as in the file: the socket is left
+		cfg.AdminListen = ""
+	default:
 		cfg.AdminListen = o.AdminListen
+	}
+	if cfg.Dev && config.PublicAddress(cfg.Listen) {
+		return nil, core.Errorf(core.CodeInvalid, "dev: true is refused with the public listen address %s: listen on 127.0.0.1", cfg.Listen)
 	}
 	return cfg, nil
 }
@@ -126,7 +137,7 @@ func nodeName() string {
 }
 
 func (a *App) stepOptions() step.Options {
-	return step.Options{Node: a.node, Store: a.store, Log: a.log.Logger, Now: time.Now}
+	return step.Options{Node: a.node, Store: a.narrator.watch(a.store), Log: a.log.Logger, Now: time.Now}
 }
 
 // assemble makes the parts around the store.
@@ -134,6 +145,9 @@ func (a *App) assemble(ctx context.Context, cfg *config.Config) error {
 	first, err := build(cfg, a.stepOptions(), time.Now())
 	if err != nil {
 		return err
+	}
+	if a.options.opened != nil {
+		a.options.opened(first.connections)
 	}
 	a.watchStore()
 	a.metrics.SetSources(sourceNames(cfg))
@@ -183,7 +197,7 @@ func (a *App) activate(ctx context.Context, g *generation) error {
 // settings is what the lanes ask about a destination.
 func (a *App) settings(d core.Destination) (lane.Settings, lane.Runner, bool) {
 	p, ok := a.current.Load().programs[d]
-	return p.settings, p.steps, ok
+	return p.settings, narrated{p.steps, a.narrator}, ok
 }
 
 // stored is called when a batch was stored.

@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"net/http"
 	"os"
@@ -27,6 +28,11 @@ func TestMain(m *testing.M) {
 		}
 		return
 	}
+	// The tests that stop processes mostly wait: many run at once, whatever the number of cores.
+	flag.Parse()
+	if err := flag.Set("test.parallel", "24"); err != nil {
+		panic(err)
+	}
 	os.Exit(m.Run())
 }
 
@@ -41,7 +47,7 @@ func child(dir string) error {
 	}
 	a, err := New(ctx, Options{
 		Config: filepath.Join(dir, "relais.yaml"), Data: filepath.Join(dir, "data"), Log: os.Stderr, Env: os.LookupEnv,
-		ReadyDelay: 1, sync: mode, Ready: func(where Addresses) { fmt.Println(where.Listen, os.Getpid()) },
+		ReadyDelay: 1, sync: mode, opened: endAtPoint, Ready: func(where Addresses) { fmt.Println(where.Listen, os.Getpid()) },
 	})
 	if err != nil {
 		return err

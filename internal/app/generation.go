@@ -28,6 +28,8 @@ type generation struct {
 	routes   *route.Set
 	programs map[core.Destination]program
 	egress   *egress.Egress
+
+	connections step.Connections
 }
 
 type program struct {
@@ -64,10 +66,10 @@ func build(c *config.Config, options step.Options, now time.Time) (*generation, 
 	})
 	note("connections", err)
 	kinds := registry(g.egress)
-	connections, err := kinds.Open(c.Connections)
+	g.connections, err = kinds.Open(c.Connections)
 	note("connections", err)
 	for _, r := range c.Routes {
-		steps, err := step.Compile(r, kinds, connections, options)
+		steps, err := step.Compile(r, kinds, g.connections, options)
 		note("routes."+r.Name, err)
 		g.programs[route.Destination(r.Name)] = program{settings: laneSettings(&r), steps: steps}
 	}

@@ -78,7 +78,7 @@ func (a *App) expand(ctx context.Context, order store.FanOut) error {
 		}
 		a.wake(page)
 		if len(page) > 0 {
-			cursor = page[len(page)-1].Destination.Name
+			cursor = page[len(page)-1].Destination.String()
 		}
 	}
 	return nil

@@ -110,12 +110,12 @@ func (s *Set) Match(event *core.Event) (deliveries []store.NewDelivery, fanOut b
 	return deliveries, false
 }
 
-// MatchAfter returns up to limit deliveries to destinations whose names come after the cursor, and
-// whether these are the last.
+// MatchAfter returns up to limit deliveries to destinations that come after the cursor (one of them as
+// String writes it, or ""), and whether these are the last.
 func (s *Set) MatchAfter(event *core.Event, cursor string, limit int) (deliveries []store.NewDelivery, done bool) {
 	for i := range s.routes {
 		r := &s.routes[i]
-		if r.Name <= cursor || !r.takes(event) {
+		if r.destination.String() <= cursor || !r.takes(event) {
 			continue
 		}
 		if len(deliveries) == limit {

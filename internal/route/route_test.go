@@ -102,7 +102,7 @@ func TestManyDestinationsAreFannedOutOnceEach(t *testing.T) {
 				t.Fatalf("%s twice", d.Destination)
 			}
 			seen[d.Destination.Name] = true
-			cursor = d.Destination.Name
+			cursor = d.Destination.String()
 		}
 	}
 	if len(seen) != len(routes) {

@@ -147,7 +147,7 @@ func (t *tx) insertAttempt(o *store.Outcome) error {
 	return t.c.q(`INSERT INTO attempt (delivery, claim, node, started, duration, verdict, reason, message, trace)
 		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`).
 		int(int64(o.Holder.Delivery)).int(int64(o.Holder.Claim)).int(node).int(micros(a.Started)).
-		int(int64(a.Duration)).text(string(o.Verdict)).textOrNull(string(o.Reason)).textOrNull(o.Message).
+		int(int64(a.Duration)).text(string(o.Verdict)).textOrNull(string(a.Reason)).textOrNull(a.Message).
 		blob(a.Trace).exec()
 }
 

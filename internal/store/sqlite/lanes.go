@@ -3,6 +3,7 @@ package sqlite
 import (
 	"context"
 	"math"
+	"slices"
 	"time"
 
 	"relais/internal/core"
@@ -53,9 +54,12 @@ func (s *Store) TakeOver(ctx context.Context, p store.TakeOverParams) (store.Tak
 			return err
 		}
 		var ids []int64
-		q := t.c.q("SELECT id FROM delivery WHERE state = 1 AND life <> ?").int(life)
+		q := t.c.q("SELECT id, life FROM delivery WHERE state = 1")
 		for q.next() {
-			ids = append(ids, q.colInt(0))
+			id := q.colInt(0)
+			if q.colInt(1) != life || !slices.Contains(p.Held, core.DeliveryID(id)) {
+				ids = append(ids, id)
+			}
 		}
 		if err := q.end(); err != nil {
 			return err

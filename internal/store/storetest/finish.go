@@ -106,12 +106,13 @@ func attemptsAreKept(t *testing.T, b *bench) {
 	for i, v := range []store.Verdict{store.VerdictDefer, store.VerdictRetry, store.VerdictSucceeded} {
 		c := b.claimOne()
 		o := b.outcome(c, v)
-		o.Reason, o.Message = core.ReasonTimeout, "no answer"
+		o.Reason, o.Message = core.ReasonExhausted, "the last one failed"
+		o.Attempt.Reason, o.Attempt.Message = core.ReasonTimeout, "no answer"
 		o.Attempt.Duration = time.Duration(i+1) * time.Second
 		b.must(b.finish(o))
 		want = append(want, store.Attempt{
 			ID: int64(i + 1), Delivery: c.Delivery.ID, Claim: i + 1, Node: node, Started: o.Attempt.Started,
-			Duration: o.Attempt.Duration, Verdict: v, Reason: o.Reason, Message: o.Message, Trace: o.Attempt.Trace,
+			Duration: o.Attempt.Duration, Verdict: v, Reason: core.ReasonTimeout, Message: "no answer", Trace: o.Attempt.Trace,
 		})
 		b.advance(time.Second)
 	}

@@ -14,12 +14,13 @@ var takeOverTests = map[string]func(*testing.T, *bench){
 	"interrupted too often, a delivery is dead":                              poison,
 	"an outcome resets the interruptions, a return doesn't":                  interruptionsReset,
 	"what this life runs is left alone":                                      ownRuns,
+	"a claim whose answer was lost is given back":                            lostAnswer,
 	"what a dead node ran is taken over once its lease has lapsed":           deadNode,
 }
 
-func (b *bench) takeOver() store.TakenOver {
+func (b *bench) takeOver(held ...core.DeliveryID) store.TakenOver {
 	b.t.Helper()
-	taken, err := b.TakeOver(b.ctx(), store.TakeOverParams{Node: node, MaxInterruptions: 3})
+	taken, err := b.TakeOver(b.ctx(), store.TakeOverParams{Node: node, MaxInterruptions: 3, Held: held})
 	b.must(err)
 	return taken
 }
@@ -82,10 +83,25 @@ func ownRuns(t *testing.T, b *bench) {
 	b.send(b.event(route("facture")))
 	c := b.claimOne()
 	b.must(b.Beat(b.ctx(), node, 10*time.Second))
-	if taken := b.takeOver(); taken.Returned != 0 {
+	if taken := b.takeOver(c.Delivery.ID); taken.Returned != 0 {
 		t.Fatalf("taken over %+v", taken)
 	}
 	b.must(b.finish(b.outcome(c, store.VerdictSucceeded)))
+}
+
+func lostAnswer(t *testing.T, b *bench) {
+	b.send(b.event(route("facture")))
+	known := b.claimOne()
+	b.send(b.event(route("facture")))
+	b.claimOne() // the caller never heard of it
+	b.must(b.Beat(b.ctx(), node, 10*time.Second))
+	if taken := b.takeOver(known.Delivery.ID); taken.Returned != 1 {
+		t.Fatalf("taken over %+v", taken)
+	}
+	b.must(b.finish(b.outcome(known, store.VerdictSucceeded)))
+	if c := b.claimOne(); c.Delivery.ID == known.Delivery.ID {
+		t.Error("what was held was given back")
+	}
 }
 
 func deadNode(t *testing.T, b *bench) {
