@@ -77,7 +77,7 @@ func traced(t *testing.T, sync string, webhooks int) []call {
 	writeConfig(t, dir, "log: {level: error}\nsources:\n  sellsy: {preset: sellsy, secret: "+signingKey+"}\n")
 	trace := filepath.Join(dir, "trace")
 	cmd := exec.CommandContext(t.Context(), "strace", "-f", "-yy", "-s", "10000", "-o", trace,
-		"-e", "trace=pwrite64,pwritev,fsync,fdatasync,write,writev,sendto", os.Args[0]) //nolint:gosec // this test
+		"-e", "trace=pwrite64,pwritev,fsync,fdatasync,write,writev,sendto", os.Args[0])
 	cmd.Env = append(os.Environ(), childVariable+"="+dir, "RELAIS_APP_TEST_SYNC="+sync)
 	cmd.Stderr = os.Stderr
 	out, err := cmd.StdoutPipe()
@@ -123,7 +123,7 @@ var (
 
 func readTrace(t *testing.T, path string) []call {
 	t.Helper()
-	text, err := os.ReadFile(path) //nolint:gosec // the test's own file
+	text, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -3,7 +3,7 @@ package app
 import (
 	"bytes"
 	"context"
-	"crypto/sha1" //nolint:gosec // Sellsy signs with it
+	"crypto/sha1"
 	"encoding/hex"
 	"fmt"
 	"io"
@@ -12,7 +12,6 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -100,7 +99,7 @@ func estimateStep(estimate int64, unique string) []byte {
 // post sends a form to the Sellsy source, signed with key, and returns the answer's status and text.
 func (r *running) post(key string, body []byte) (int, string) {
 	r.t.Helper()
-	digest := sha1.Sum(append([]byte(key), body...)) //nolint:gosec // Sellsy signs with it
+	digest := sha1.Sum(append([]byte(key), body...))
 	request, err := http.NewRequestWithContext(r.t.Context(), http.MethodPost, "http://"+r.at.Listen+"/webhook/sellsy", bytes.NewReader(body))
 	if err != nil {
 		r.t.Fatal(err)
@@ -158,25 +157,8 @@ func (r *running) until(what string, holds func() bool) {
 		if time.Now().After(deadline) {
 			r.t.Fatalf("%s did not happen\n%s", what, r.log.String())
 		}
-		time.Sleep(2 * time.Millisecond) // another process's or goroutine's progress has no signal to wait on
+		<-time.After(2 * time.Millisecond) // another process's or goroutine's progress has no signal to wait on
 	}
-}
-
-// filesOf reads every file of a folder, by name.
-func filesOf(t *testing.T, dir string) map[string][]byte {
-	t.Helper()
-	out := map[string][]byte{}
-	err := filepath.WalkDir(dir, func(path string, entry os.DirEntry, err error) error {
-		if err != nil || !entry.Type().IsRegular() {
-			return err
-		}
-		out[strings.TrimPrefix(path, dir)], err = os.ReadFile(path) //nolint:gosec // the test's own folder
-		return err
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return out
 }
 
 // socketClient talks to a control socket.

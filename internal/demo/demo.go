@@ -72,7 +72,7 @@ func Run(ctx context.Context, o Options) (err error) {
 	if s.sellsy, err = startSellsy(ctx, o.Sandbox); err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, s.sellsy.stop()) }()
+	defer s.sellsy.stop()
 	s.say.line(sSandbox, s.sellsy.url)
 
 	running, cancel := context.WithCancel(ctx)

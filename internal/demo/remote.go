@@ -41,10 +41,9 @@ func startSellsy(ctx context.Context, command []string) (*sellsy, error) {
 	return &sellsy{url: strings.TrimSpace(strings.TrimPrefix(line, "sandbox ")), cmd: cmd}, nil
 }
 
-func (s *sellsy) stop() error {
+func (s *sellsy) stop() {
 	_ = s.cmd.Process.Kill() // it may have ended with the context
 	_ = s.cmd.Wait()
-	return nil
 }
 
 func (s *sellsy) estimate(ctx context.Context, e sandbox.Estimate) (int64, error) {

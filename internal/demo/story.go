@@ -213,7 +213,7 @@ func (s *story) count(ctx context.Context, want map[int64]int) error {
 func (s *story) invite() {
 	body := `{"eventType":"docslog","event":"step","timestamp":"1778187955","relatedtype":"estimate","relatedid":"1"}`
 	s.say.line(sTry)
-	fmt.Fprintf(s.say.out, `
+	s.say.print(`
   curl -i %[1]s -H 'Content-Type: application/json' \
     -H 'X-Webhook-Signature: %[2]s' \
     -d '%[3]s'

@@ -79,7 +79,7 @@ func (n narrator) in(t text) string {
 }
 
 func (n narrator) line(t text, args ...any) {
-	fmt.Fprintf(n.out, "  "+n.in(t)+"\n", args...)
+	n.print("  "+n.in(t)+"\n", args...)
 }
 
 // scene announces what comes next; estimate is 0 where the sentence names none.
@@ -88,5 +88,8 @@ func (n narrator) scene(t text, estimate int64) {
 	if estimate == 0 {
 		args = nil
 	}
-	fmt.Fprintf(n.out, "\n"+n.in(t)+"\n", args...)
+	n.print("\n"+n.in(t)+"\n", args...)
 }
+
+// print writes for a person; a terminal that went away is nobody to tell.
+func (n narrator) print(format string, args ...any) { _, _ = fmt.Fprintf(n.out, format, args...) }

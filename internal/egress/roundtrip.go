@@ -3,6 +3,7 @@ package egress
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"io"
 	"net/http"
 	"net/http/httptrace"
@@ -121,7 +122,7 @@ func (b *cappedBody) Read(p []byte) (int, error) {
 		n, err = int(b.left), errTooLarge
 	}
 	b.left -= int64(n)
-	if err != nil && err != io.EOF {
+	if err != nil && !errors.Is(err, io.EOF) {
 		err = fail(err, progress{connected: true})
 	}
 	b.err = err

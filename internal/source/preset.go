@@ -203,7 +203,7 @@ var embedded embed.FS
 func Embedded() Presets {
 	files, err := fs.Sub(embedded, "presets")
 	if err != nil {
-		panic(err) // the folder's name is a constant
+		panic(err) //nolint:forbidigo // the folder's name is a constant
 	}
 	return Presets{files}
 }

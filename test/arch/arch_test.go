@@ -49,6 +49,7 @@ var order = map[string][]string{
 	"cmd/relais":    {"internal/..."},
 	"test/arch":     {},
 	"test/chaos":    {"internal/..."},
+	"test/secrets":  {"internal/..."},
 }
 
 // stepKind is what a kind of step may know: the engine it is called by, and how to reach the world.

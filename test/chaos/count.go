@@ -58,7 +58,7 @@ func (w *world) drain(ctx context.Context) error {
 			w.report.NotCompleted = left
 			return fmt.Errorf("%d deliveries are left after %s:\n%s", left, drainIn, w.lastLog())
 		}
-		fmt.Fprintf(w.Log, "%d deliveries to go\n", left)
+		w.logf("%d deliveries to go\n", left)
 		select {
 		case <-ctx.Done():
 			return ctx.Err()

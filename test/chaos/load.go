@@ -58,9 +58,9 @@ func (l *load) run(ctx context.Context) {
 	began := time.Now()
 	for n := 0; ctx.Err() == nil; n++ {
 		at := began.Add(time.Duration(float64(n) / l.Rate * float64(time.Second)))
-		time.Sleep(time.Until(at))
 		select {
-		case due <- struct{}{}:
+		case <-time.After(time.Until(at)):
+			due <- struct{}{}
 		case <-ctx.Done():
 		}
 	}

@@ -30,7 +30,7 @@ func startSandbox(ctx context.Context, dir string) (*remote, error) {
 	if err != nil {
 		return nil, err
 	}
-	cmd := exec.CommandContext(ctx, self, args...)
+	cmd := exec.CommandContext(ctx, self, args...) //nolint:gosec // this program
 	cmd.Env = append(os.Environ(), sandboxVariable+"=1")
 	cmd.Stderr = os.Stderr
 	out, err := cmd.StdoutPipe()

@@ -95,7 +95,7 @@ func run(ctx context.Context, o options) (*report, error) {
 		return nil, err
 	}
 	defer w.sandbox.stop()
-	if err := w.configure(); err != nil {
+	if err := w.configure(ctx); err != nil {
 		return nil, err
 	}
 	if err := w.start(ctx); err != nil {
@@ -132,17 +132,18 @@ func run(ctx context.Context, o options) (*report, error) {
 
 func (w *world) build(ctx context.Context) error {
 	w.binary = filepath.Join(w.dir, "relais")
-	cmd := exec.CommandContext(ctx, "go", "build", "-o", w.binary, "relais/cmd/relais")
+	cmd := exec.CommandContext(ctx, "go", "build", "-o", w.binary, "relais/cmd/relais") //nolint:gosec // our own folder
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("building relais: %w\n%s", err, out)
 	}
 	return nil
 }
 
-func (w *world) configure() error {
+func (w *world) configure(ctx context.Context) error {
 	var addresses [2]string
+	var config net.ListenConfig
 	for i := range addresses {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
+		l, err := config.Listen(ctx, "tcp", "127.0.0.1:0")
 		if err != nil {
 			return err
 		}
@@ -164,22 +165,25 @@ func (w *world) start(ctx context.Context) error {
 		return err
 	}
 	defer func() { _ = log.Close() }()
-	w.relais = exec.Command(w.binary, "serve", "--config", filepath.Join(w.dir, "relais.yaml"), "--data", filepath.Join(w.dir, "data")) //nolint:noctx // it is killed by hand
+	w.relais = exec.Command(w.binary, "serve", "--config", filepath.Join(w.dir, "relais.yaml"), "--data", filepath.Join(w.dir, "data")) //nolint:noctx,gosec // it is killed by hand; what was just built
 	w.relais.Stdout, w.relais.Stderr = log, log
+	dialer := net.Dialer{Timeout: time.Second}
 	began := time.Now()
 	if err := w.relais.Start(); err != nil {
 		return err
 	}
 	for time.Since(began) < readyIn && ctx.Err() == nil {
-		conn, err := net.DialTimeout("tcp", w.listen, time.Second)
+		conn, err := dialer.DialContext(ctx, "tcp", w.listen)
 		if err == nil {
 			w.report.noteStart(time.Since(began))
 			return conn.Close()
 		}
-		time.Sleep(2 * time.Millisecond)
+		<-time.After(2 * time.Millisecond)
 	}
 	return errors.Join(ctx.Err(), fmt.Errorf("relais did not answer within %s:\n%s", readyIn, w.lastLog()))
 }
+
+func (w *world) logf(format string, args ...any) { _, _ = fmt.Fprintf(w.Log, format, args...) }
 
 func (w *world) kill() {
 	if w.relais != nil {
@@ -204,7 +208,7 @@ func (w *world) killOnce(ctx context.Context, n int) error {
 	}
 	w.report.noteKill(open)
 	if n%10 == 0 {
-		fmt.Fprintf(w.Log, "%d of %d kills, %d inside open effects\n", n, w.Kills, w.report.InsideEffects)
+		w.logf("%d of %d kills, %d inside open effects\n", n, w.Kills, w.report.InsideEffects)
 	}
 	return w.start(ctx)
 }

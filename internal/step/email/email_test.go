@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/x509"
 	"encoding/json"
+	"errors"
 	"io"
 	"mime"
 	"mime/multipart"
@@ -88,7 +89,7 @@ func parts(t *testing.T, data string) (netmail.Header, map[string]string) {
 	}
 	for reader := multipart.NewReader(msg.Body, params["boundary"]); ; {
 		part, err := reader.NextPart() // decodes quoted-printable
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return msg.Header, out
 		}
 		if err != nil {

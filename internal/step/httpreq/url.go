@@ -108,7 +108,7 @@ func pathValue(text string) error {
 	case text == "":
 		return errors.New("an empty value in a path would name another resource")
 	case strings.ContainsAny(text, `/\`), strings.Contains(text, ".."):
-		return errors.New(`a value in a path may not hold / \ or ..`)
+		return errors.New(`a value in a path may not hold a slash, a backslash or two dots`)
 	}
 	for i := range len(text) {
 		if text[i] < ' ' || text[i] == 0x7f {

@@ -164,10 +164,10 @@ func TestReadOnlyFolderIsTold(t *testing.T) {
 	if err := openTest(t, Options{Dir: dir, Sync: SyncOff}).Close(); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Chmod(dir, 0o500); err != nil { //nolint:gosec // a folder needs its x
+	if err := os.Chmod(dir, 0o500); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = os.Chmod(dir, 0o700) }) //nolint:gosec // as above
+	t.Cleanup(func() { _ = os.Chmod(dir, 0o700) })
 	cmd, lines := child(t, "readonly", dir)
 	if os.Getuid() == 0 {
 		unprivileged(t, cmd, dir)

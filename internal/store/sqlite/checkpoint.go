@@ -82,18 +82,18 @@ func (k *checkpointer) run() error {
 		k.conn = c
 	}
 	k.done = k.s.writer.pages.Load()
-	frames, _, err := k.conn.checkpoint(sqlite3.SQLITE_CHECKPOINT_PASSIVE)
+	frames, err := k.conn.checkpoint(sqlite3.SQLITE_CHECKPOINT_PASSIVE)
 	if err != nil || int64(frames) <= holdFactor*k.frames {
 		return err
 	}
 	// The first pass took a while, in which much was added; the second leaves little for the third.
-	if _, _, err := k.conn.checkpoint(sqlite3.SQLITE_CHECKPOINT_PASSIVE); err != nil {
+	if _, err := k.conn.checkpoint(sqlite3.SQLITE_CHECKPOINT_PASSIVE); err != nil {
 		return err
 	}
 	k.s.writer.turn.Lock()
 	defer k.s.writer.turn.Unlock()
 	k.done = k.s.writer.pages.Load()
-	_, _, err = k.conn.checkpoint(sqlite3.SQLITE_CHECKPOINT_PASSIVE)
+	_, err = k.conn.checkpoint(sqlite3.SQLITE_CHECKPOINT_PASSIVE)
 	return err
 }
 
@@ -113,6 +113,6 @@ func (k *checkpointer) close() {
 
 // rescueWAL copies the whole WAL to the database with syncs, and empties it.
 func (w *writer) rescueWAL() error {
-	_, _, err := w.conn.checkpoint(sqlite3.SQLITE_CHECKPOINT_TRUNCATE)
+	_, err := w.conn.checkpoint(sqlite3.SQLITE_CHECKPOINT_TRUNCATE)
 	return err
 }

@@ -62,7 +62,7 @@ func (t *tx) claimLane(claimed []store.Claimed, room store.LaneRoom, left int, n
 		return claimed, err
 	}
 	for _, id := range ids {
-		c, err := t.take(l, id, node, life)
+		c, err := t.take(l, id, life)
 		if err != nil {
 			return claimed, err
 		}
@@ -168,7 +168,7 @@ func (m *memory) sourceIDPaused(source int64) bool {
 }
 
 // take makes a chosen delivery running, and loads what its attempt needs.
-func (t *tx) take(l *lane, id int64, node string, life int64) (store.Claimed, error) {
+func (t *tx) take(l *lane, id int64, life int64) (store.Claimed, error) {
 	c := store.Claimed{Lane: store.LaneID(l.id)}
 	if err := t.c.q("UPDATE delivery SET state = 1, claim = claim + 1, life = ? WHERE id = ?").
 		int(life).int(id).exec(); err != nil {

@@ -133,7 +133,7 @@ func (m *memory) loadCounts(c *conn) error {
 			&m.event, &m.delivery, &m.rejection, &m.lane, &m.name, &m.set, &m.life,
 		}
 		for i, p := range into {
-			*p = s.colInt(int32(i)) //nolint:gosec // a column's number
+			*p = s.colInt(int32(i))
 		}
 	}
 	return s.end()

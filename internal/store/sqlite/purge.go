@@ -104,7 +104,7 @@ func (s *Store) truncateWAL() (busy bool, err error) {
 	if err := w.conn.exec("PRAGMA busy_timeout = 0"); err != nil {
 		return false, err
 	}
-	_, _, err = w.conn.checkpoint(sqlite3.SQLITE_CHECKPOINT_TRUNCATE)
+	_, err = w.conn.checkpoint(sqlite3.SQLITE_CHECKPOINT_TRUNCATE)
 	if restore := w.conn.exec(lockPatience); err == nil {
 		err = restore
 	}

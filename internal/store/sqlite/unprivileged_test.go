@@ -21,7 +21,7 @@ func unprivileged(t *testing.T, cmd *exec.Cmd, dir string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(binary, content, 0o755); err != nil { //nolint:gosec // it has to run
+	if err := os.WriteFile(binary, content, 0o755); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = os.Remove(binary) })
@@ -37,7 +37,7 @@ func unprivileged(t *testing.T, cmd *exec.Cmd, dir string) {
 		}
 	}
 	for up := filepath.Dir(dir); up != os.TempDir() && up != "/"; up = filepath.Dir(up) {
-		if err := os.Chmod(up, 0o755); err != nil { //nolint:gosec // a folder needs its x
+		if err := os.Chmod(up, 0o755); err != nil {
 			t.Fatal(err)
 		}
 	}
