@@ -26,7 +26,7 @@ func (s *Store) Claim(ctx context.Context, p store.ClaimParams) ([]store.Claimed
 			if left <= 0 {
 				return nil
 			}
-			if claimed, err = t.claimLane(claimed, room, left, p.Node, life); err != nil {
+			if claimed, err = t.claimLane(claimed, room, left, life); err != nil {
 				return err
 			}
 		}
@@ -38,7 +38,7 @@ func (s *Store) Claim(ctx context.Context, p store.ClaimParams) ([]store.Claimed
 	return claimed, nil
 }
 
-func (t *tx) claimLane(claimed []store.Claimed, room store.LaneRoom, left int, node string, life int64) ([]store.Claimed, error) {
+func (t *tx) claimLane(claimed []store.Claimed, room store.LaneRoom, left int, life int64) ([]store.Claimed, error) {
 	l := t.m.byID[int64(room.Lane)]
 	if l == nil || t.m.paused(l.destination) {
 		return claimed, nil

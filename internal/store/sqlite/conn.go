@@ -48,7 +48,7 @@ func connect(path string, mode openMode, pragmas ...string) (*conn, error) {
 	}
 	defer libc.Xfree(c.tls, name)
 	rc := sqlite3.Xsqlite3_open_v2(c.tls, name, c.scratch, int32(mode)|sqlite3.SQLITE_OPEN_NOMUTEX, 0)
-	c.db = uintptr(c.word(0))
+	c.db = uintptr(c.word())
 	if rc == sqlite3.SQLITE_OK {
 		rc = sqlite3.Xsqlite3_extended_result_codes(c.tls, c.db, 1)
 	}
@@ -66,9 +66,9 @@ func connect(path string, mode openMode, pragmas ...string) (*conn, error) {
 	return c, nil
 }
 
-// word reads what SQLite wrote to the scratch memory.
-func (c *conn) word(offset int) uint64 {
-	return binary.NativeEndian.Uint64(libc.GoBytes(c.scratch+uintptr(offset), 8))
+// word reads what SQLite wrote to the start of the scratch memory.
+func (c *conn) word() uint64 {
+	return binary.NativeEndian.Uint64(libc.GoBytes(c.scratch, 8))
 }
 
 func (c *conn) failure(rc int32, doing string) error {
@@ -120,7 +120,7 @@ func (c *conn) pagesWritten() int {
 	if rc != sqlite3.SQLITE_OK {
 		return 0
 	}
-	return int(uint32(c.word(0))) //nolint:gosec // a count
+	return int(uint32(c.word())) //nolint:gosec // a count
 }
 
 // checkpoint copies what it can from the WAL to the database without waiting for anyone, and returns
@@ -130,7 +130,7 @@ func (c *conn) checkpoint(mode int32) (frames int, err error) {
 	if rc != sqlite3.SQLITE_OK {
 		return 0, c.failure(rc, "checkpoint")
 	}
-	return int(int32(c.word(0))), nil //nolint:gosec // SQLite wrote an int
+	return int(int32(c.word())), nil //nolint:gosec // SQLite wrote an int
 }
 
 // interrupt ends what the connection runs. It may be called from any goroutine.

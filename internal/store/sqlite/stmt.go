@@ -47,7 +47,7 @@ func (s *stmt) prepare() error {
 	if rc != sqlite3.SQLITE_OK {
 		return s.c.failure(rc, s.sql)
 	}
-	s.p = uintptr(s.c.word(0))
+	s.p = uintptr(s.c.word())
 	return nil
 }
 
