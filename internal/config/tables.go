@@ -18,9 +18,9 @@ func topKeys() []field[Config] {
 			aURL, func(c *Config) *string { return &c.PublicURL }),
 		oneWith("listen", ":3000", "Where sources call, and /health.",
 			anAddress, func(c *Config) *string { return &c.Listen }),
-		oneWith("admin_listen", "127.0.0.1:3001", "API, dashboard and metrics; off leaves only the Unix socket in the data folder.",
+		oneWith("admin_listen", "127.0.0.1:3001", "Where /health, /ready and /metrics answer; off opens nothing. The control API stands on the Unix socket in the data folder alone.",
 			anAddressOrOff, func(c *Config) *string { return &c.AdminListen }),
-		secretKey("store", "The database's URL. Left out, it is SQLite in the data folder.",
+		secretKey("store", "Left out, it is SQLite in the data folder; there is no other store yet.",
 			func(c *Config) *Secret { return &c.Store }),
 		oneWith("dev", false, "Lets connections reach private addresses from the API and from payloads. Refused with a public listen address.",
 			aBool, func(c *Config) *bool { return &c.Dev }),
@@ -58,12 +58,16 @@ func ingestKeys() []field[Ingest] {
 		},
 		oneWith("address_burst", 2000, "Requests from one address at once.",
 			atLeast(aCount, 1), func(i *Ingest) *int { return &i.AddressBurst }),
-		section("rejections", "Bounds of what refused requests may take.", []field[Rejections]{
-			oneWith("per_source", 10_000, "Rows kept for one source.", aCount, func(j *Rejections) *int { return &j.PerSource }),
-			oneWith("size", 64<<20, "Bytes kept in all.", aSize, func(j *Rejections) *int64 { return &j.Bytes }),
-			oneWith("age", 7*day, "Age after which they are deleted.", aDuration, func(j *Rejections) *time.Duration { return &j.Age }),
-			oneWith("per_hour", 100, "Rows kept for one address and hour; the rest is counted.", aCount, func(j *Rejections) *int { return &j.PerHour }),
-		}, func(i *Ingest) *Rejections { return &i.Rejections }),
+		section("rejections", "Bounds of what refused requests may take.", rejectionKeys(), func(i *Ingest) *Rejections { return &i.Rejections }),
+	}
+}
+
+func rejectionKeys() []field[Rejections] {
+	return []field[Rejections]{
+		oneWith("per_source", 10_000, "Rows kept for one source.", aCount, func(j *Rejections) *int { return &j.PerSource }),
+		oneWith("size", 64<<20, "Bytes kept in all.", aSize, func(j *Rejections) *int64 { return &j.Bytes }),
+		oneWith("age", 7*day, "Age after which they are deleted.", aDuration, func(j *Rejections) *time.Duration { return &j.Age }),
+		oneWith("per_hour", 100, "Rows kept for one address and hour; the rest is counted.", aCount, func(j *Rejections) *int { return &j.PerHour }),
 	}
 }
 
