@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/time/rate"
@@ -83,35 +84,44 @@ type addressLimiter struct {
 	burst int
 
 	mu       sync.Mutex
-	table    map[netip.Addr]*rate.Limiter
-	overflow *rate.Limiter
+	table    map[netip.Addr]*sender
+	overflow *sender
 	swept    time.Time
+}
+
+// sender is what is known of one address, or of a /64.
+type sender struct {
+	*rate.Limiter
+	// held are the bytes in flight that its requests have reserved.
+	held atomic.Int64
 }
 
 func newAddressLimiter(perSecond float64, burst int) *addressLimiter {
 	limit := rate.Limit(perSecond)
-	return &addressLimiter{rate: limit, burst: burst, table: map[netip.Addr]*rate.Limiter{}, overflow: rate.NewLimiter(limit, burst)}
+	return &addressLimiter{rate: limit, burst: burst, table: map[netip.Addr]*sender{}, overflow: &sender{Limiter: rate.NewLimiter(limit, burst)}}
 }
 
 func (l *addressLimiter) same(other *addressLimiter) bool {
 	return l.rate == other.rate && l.burst == other.burst
 }
 
-func (l *addressLimiter) allow(addr netip.Addr, now time.Time) bool {
-	return l.limiter(limitKey(addr), now).AllowN(now, 1)
+// allow returns the request's sender, and whether one more request of it is within its rate.
+func (l *addressLimiter) allow(addr netip.Addr, now time.Time) (*sender, bool) {
+	s := l.sender(limitKey(addr), now)
+	return s, s.AllowN(now, 1)
 }
 
-func (l *addressLimiter) limiter(key netip.Addr, now time.Time) *rate.Limiter {
+func (l *addressLimiter) sender(key netip.Addr, now time.Time) *sender {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if limiter := l.table[key]; limiter != nil {
-		return limiter
+	if known := l.table[key]; known != nil {
+		return known
 	}
 	if len(l.table) >= maxAddresses && now.Sub(l.swept) >= time.Second {
 		l.swept = now
-		for addr, limiter := range l.table {
+		for addr, s := range l.table {
 			// A full bucket says nothing that a new one doesn't.
-			if limiter.TokensAt(now) >= float64(l.burst) {
+			if s.TokensAt(now) >= float64(l.burst) && s.held.Load() == 0 {
 				delete(l.table, addr)
 			}
 		}
@@ -119,7 +129,7 @@ func (l *addressLimiter) limiter(key netip.Addr, now time.Time) *rate.Limiter {
 	if len(l.table) >= maxAddresses {
 		return l.overflow
 	}
-	limiter := rate.NewLimiter(l.rate, l.burst)
-	l.table[key] = limiter
-	return limiter
+	s := &sender{Limiter: rate.NewLimiter(l.rate, l.burst)}
+	l.table[key] = s
+	return s
 }

@@ -49,11 +49,11 @@ func TestTableOfAddressesIsBounded(t *testing.T) {
 	if len(l.table) > maxAddresses {
 		t.Errorf("the table has %d addresses", len(l.table))
 	}
-	if l.allow(netip.MustParseAddr("192.0.2.1"), now) {
+	if allowed(l, netip.MustParseAddr("192.0.2.1"), now) {
 		t.Error("past the table, addresses are not limited")
 	}
 	later := now.Add(time.Minute)
-	if !l.allow(netip.MustParseAddr("192.0.2.1"), later) {
+	if !allowed(l, netip.MustParseAddr("192.0.2.1"), later) {
 		t.Error("an address is refused though the table could be swept")
 	}
 	if len(l.table) != 1 {
@@ -64,10 +64,15 @@ func TestTableOfAddressesIsBounded(t *testing.T) {
 func TestOneCustomersAddressesShareOneLimit(t *testing.T) {
 	l := newAddressLimiter(0.001, 1)
 	now := time.Now()
-	if !l.allow(netip.MustParseAddr("2001:db8:1:2::1"), now) || l.allow(netip.MustParseAddr("2001:db8:1:2:ffff::1"), now) {
+	if !allowed(l, netip.MustParseAddr("2001:db8:1:2::1"), now) || allowed(l, netip.MustParseAddr("2001:db8:1:2:ffff::1"), now) {
 		t.Error("addresses of one /64 are limited one by one")
 	}
-	if !l.allow(netip.MustParseAddr("2001:db8:1:3::1"), now) {
+	if !allowed(l, netip.MustParseAddr("2001:db8:1:3::1"), now) {
 		t.Error("another /64 shares the limit")
 	}
+}
+
+func allowed(l *addressLimiter, addr netip.Addr, now time.Time) bool {
+	_, ok := l.allow(addr, now)
+	return ok
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
@@ -183,5 +184,36 @@ func TestTooLargeIsToldBeforeTheBodyIsSent(t *testing.T) {
 	}
 	if got := readStatus(t, conn); got != 413 {
 		t.Errorf("answered %d, want 413", got)
+	}
+}
+
+func TestOneAddressCannotHoldAllTheBytesInFlight(t *testing.T) {
+	small := sellsy()
+	small.MaxBodyBytes = 4 << 10
+	h := open(t, func(o *Options) {
+		o.Settings.Bounds.InFlightBytes = 256 << 10
+		o.Settings.TrustedProxies = []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")}
+	}, small)
+	// More requests whose bodies never come than there is room for. 100 tells that the body is waited for.
+	statuses := map[int]int{}
+	for range 80 {
+		conn, err := net.Dial("tcp", h.addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = conn.Close() }()
+		if _, err := conn.Write([]byte("POST /in/sellsy HTTP/1.1\r\nHost: x\r\nX-Forwarded-For: 203.0.113.7\r\n" +
+			"Expect: 100-continue\r\nContent-Length: 4096\r\n\r\n")); err != nil {
+			t.Fatal(err)
+		}
+		statuses[readStatus(t, conn)]++
+	}
+	header := h.signed(jsonType, quote(1))
+	header.Set("X-Forwarded-For", "198.51.100.1")
+	if got := h.send("POST", "/in/sellsy", header, quote(1)); got.status != 200 {
+		t.Errorf("from another address: answered %d, while one address holds %d requests open", got.status, statuses[100])
+	}
+	if statuses[100] != 16 || statuses[503] != 64 {
+		t.Errorf("the address that never sends its bodies was answered %v", statuses)
 	}
 }

@@ -25,6 +25,7 @@ type exchange struct {
 	r     *http.Request
 	start time.Time
 	addr  netip.Addr
+	from  *sender
 	path  string // the path's named parts
 	req   source.Request
 
@@ -58,6 +59,7 @@ func (in *Ingest) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func (x *exchange) release() {
 	in, body, done := x.in, x.body[:0], x.pending.done
 	if x.reserved > 0 {
+		x.from.held.Add(-x.reserved)
 		in.o.Metrics.InFlight(in.inFlight.Add(-x.reserved))
 	}
 	if cap(body) > keptBuffer {
@@ -100,7 +102,8 @@ func (p *pattern) match(path string) (string, bool) {
 // serve answers the request, or says why it is refused.
 func (x *exchange) serve() *refusal {
 	x.addr = clientAddress(x.r, x.setup.TrustedProxies)
-	if !x.setup.limiter.allow(x.addr, x.start) {
+	from, ok := x.setup.limiter.allow(x.addr, x.start)
+	if x.from = from; !ok {
 		return refuse(core.RejectRate)
 	}
 	if x.entry == nil {
@@ -185,6 +188,11 @@ func accept(match func(*core.Event) Matched, src *source.Source, req *source.Req
 // not as they are announced: to take up the memory for bodies, a sender has to send them.
 const firstBuffer = 8 << 10
 
+// shareOfOne is the part of the bytes in flight that one address may hold, one in so many. Whoever opens
+// requests and never sends their bodies reserves a first buffer for each: without a share, one address
+// within its rate would have everybody else answered with 503.
+const shareOfOne = 4
+
 // readBody reads the whole body into x.body, or says what is wrong with it.
 func (x *exchange) readBody() *refusal {
 	limit, announced := x.entry.maxBody, x.r.ContentLength
@@ -235,9 +243,12 @@ func bodyFault(err error) *refusal {
 func (x *exchange) grow(size int64) *refusal {
 	if more := size - x.reserved; more > 0 {
 		x.reserved += more
+		held := x.from.held.Add(more)
 		now := x.in.inFlight.Add(more)
 		x.in.o.Metrics.InFlight(now)
-		if now > x.setup.Bounds.InFlightBytes {
+		// The share is never less than one body: else no body of that size could come at all.
+		share := max(x.setup.Bounds.InFlightBytes/shareOfOne, x.entry.maxBody+1)
+		if now > x.setup.Bounds.InFlightBytes || held > share {
 			return refuse(core.RejectOverload)
 		}
 	}

@@ -10,8 +10,9 @@ import (
 // commitBound ends the wait for one transaction: past it its outcome is unknown and the answer is 503.
 const commitBound = 15 * time.Second
 
-// Bound sets a server's timeouts and header size so that nobody holds a connection by being slow: a
-// request, body included, is received within the body timeout, or answered with 408.
+// Bound sets a server's timeouts, header size and number of connections so that nobody holds a
+// connection by being slow, or all of them: a request, body included, is received within the body
+// timeout, or answered with 408.
 func Bound(server *http.Server, bounds config.Ingest) {
 	bounds = withDefaults(bounds)
 	server.ReadHeaderTimeout = min(5*time.Second, bounds.BodyTimeout)
@@ -20,4 +21,5 @@ func Bound(server *http.Server, bounds config.Ingest) {
 	server.WriteTimeout = bounds.BodyTimeout + 2*commitBound + 10*time.Second
 	server.IdleTimeout = 2 * time.Minute
 	server.MaxHeaderBytes = 32 << 10
+	server.ConnState = newConnections(maxConns, maxIdleConns).changed
 }
