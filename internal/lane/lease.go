@@ -5,6 +5,7 @@ import (
 	"sync"
 	"time"
 
+	"relais/internal/core"
 	"relais/internal/store"
 )
 
@@ -131,7 +132,10 @@ func (l *Lanes) beatLoop(ctx context.Context) {
 // takeOver gives back what nobody works on any more.
 func (l *Lanes) takeOver() {
 	l.board.mu.Lock()
-	p := store.TakeOverParams{Node: l.node, MaxInterruptions: l.bounds.Interrupted}
+	p := store.TakeOverParams{Node: l.node, MaxInterruptions: l.bounds.Interrupted, FIFOStop: func(d core.Destination) bool {
+		settings, _, _ := l.settings(d)
+		return settings.FIFOStop
+	}}
 	for id := range l.board.held {
 		p.Held = append(p.Held, id)
 	}

@@ -153,7 +153,7 @@ func TestTakeOverAmongNodesWaitsForAWholeLeaseOfBeats(t *testing.T) {
 func TestTakeOverAloneComesBeforeTheFirstClaimAndTellsTheDead(t *testing.T) {
 	interrupted := core.Delivery{ID: 99, Event: core.NewEventID(), Destination: route("a"), State: core.StateDead, Reason: core.ReasonInterrupted}
 	inBubble(t, Options{Alone: true, Bounds: Bounds{Interrupted: 2}}, func(b *bench) {
-		b.set(route("a"), Settings{}, succeed)
+		b.set(route("a"), Settings{FIFO: true, FIFOStop: true}, succeed)
 		left := b.store.add(route("a"), 0)
 		left.State = core.StateRunning
 		b.store.lanes[0].running = 1
@@ -163,6 +163,8 @@ func TestTakeOverAloneComesBeforeTheFirstClaimAndTellsTheDead(t *testing.T) {
 		b.expect(core.StateSucceeded, 1)
 		if p := b.store.takeOver[0]; p.MaxInterruptions != 2 || len(p.Held) != 0 || p.Node != "node" {
 			t.Errorf("the take-over was %+v", p)
+		} else if !p.FIFOStop(route("a")) || p.FIFOStop(route("b")) {
+			t.Error("the take-over doesn't know which lanes stop behind a dead delivery")
 		}
 		if len(b.died) != 1 || b.died[0].Delivery.ID != 99 || b.died[0].Event.ID != interrupted.Event {
 			t.Errorf("told of %+v", b.died)

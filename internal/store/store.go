@@ -190,6 +190,9 @@ type TakeOverParams struct {
 	// earlier life, or from a claim whose commit got no answer, and is given back as well. The caller
 	// makes no claim meanwhile.
 	Held []core.DeliveryID
+	// FIFOStop tells whether a dead delivery of that destination keeps what waits behind it waiting, as
+	// Outcome.FIFOStop does; nil is never.
+	FIFOStop func(core.Destination) bool
 }
 
 // TakenOver says what a take-over did.

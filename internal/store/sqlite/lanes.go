@@ -65,7 +65,7 @@ func (s *Store) TakeOver(ctx context.Context, p store.TakeOverParams) (store.Tak
 			return err
 		}
 		for _, id := range ids {
-			dead, err := t.interrupt(id, p.MaxInterruptions)
+			dead, err := t.interrupt(id, p)
 			if err != nil {
 				return err
 			}
@@ -80,29 +80,42 @@ func (s *Store) TakeOver(ctx context.Context, p store.TakeOverParams) (store.Tak
 	return taken, err
 }
 
-// interrupt gives a running delivery back, or ends it when it was interrupted too often.
-func (t *tx) interrupt(id int64, most int) (dead *core.Delivery, err error) {
-	q := t.c.q("SELECT lane, interruptions, order_key IS NOT NULL, order_key FROM delivery WHERE id = ?").int(id)
+// interrupt gives a running delivery back, or ends it when it was interrupted too often. One that may
+// have done something in another system says so either way: it isn't to be dropped as too old before
+// that is looked up, nor to die without telling what to look at.
+func (t *tx) interrupt(id int64, p store.TakeOverParams) (dead *core.Delivery, err error) {
+	q := t.c.q(`SELECT lane, interruptions, order_key IS NOT NULL, order_key,
+		(SELECT key FROM effect WHERE state = 'sent' AND state <> 'done' AND delivery = d.id LIMIT 1) FROM delivery d WHERE id = ?`).int(id)
 	var row held
+	var sent string
 	if q.next() {
 		row = held{lane: t.m.byID[q.colInt(0)], interruptions: q.colInt(1) + 1, ordered: q.colInt(2) != 0, orderKey: q.colText(3)}
+		sent = q.colText(4)
 	}
 	if err := q.end(); err != nil {
 		return nil, err
 	}
 	t.m.addRunning(row.lane, -1)
-	if most <= 0 || row.interruptions < int64(most) {
+	if p.MaxInterruptions <= 0 || row.interruptions < int64(p.MaxInterruptions) {
 		t.m.pending++
-		return nil, t.c.q("UPDATE delivery SET state = 0, due = ?, interruptions = ? WHERE id = ?").
-			int(t.now).int(row.interruptions).int(id).exec()
+		reason := core.ReasonNone
+		if sent != "" {
+			reason = core.ReasonUnknown
+		}
+		return nil, t.c.q("UPDATE delivery SET state = 0, due = ?, interruptions = ?, reason = ifnull(?, reason) WHERE id = ?").
+			int(t.now).int(row.interruptions).textOrNull(string(reason)).int(id).exec()
+	}
+	message := "relais stopped each time it tried this delivery"
+	if sent != "" {
+		message += "; the effect " + sent + " was sent, and what became of it isn't known: a replay looks for it first"
 	}
 	t.m.dead++
-	if err := t.c.q("UPDATE delivery SET state = 3, finished = ?, interruptions = ?, reason = ?, message = ? WHERE id = ?").
-		int(t.now).int(row.interruptions).text(string(core.ReasonInterrupted)).
-		text("relais stopped each time it tried this delivery").int(id).exec(); err != nil {
+	stops := row.ordered && p.FIFOStop != nil && p.FIFOStop(row.lane.destination)
+	if err := t.c.q("UPDATE delivery SET state = 3, finished = ?, interruptions = ?, stops = ?, reason = ?, message = ? WHERE id = ?").
+		int(t.now).int(row.interruptions).bool(stops).text(string(core.ReasonInterrupted)).text(message).int(id).exec(); err != nil {
 		return nil, err
 	}
-	if row.ordered {
+	if row.ordered && !stops {
 		if err := t.releaseNext(row.lane.id, row.orderKey); err != nil {
 			return nil, err
 		}

@@ -64,18 +64,31 @@ func (t *tx) replay(r *store.NewReplay, number int64) (core.DeliveryID, error) {
 	return core.DeliveryID(id), err
 }
 
-// takePlace puts a replay where the dead delivery that it replays stops its chain.
+// takePlace puts a replay where the dead delivery that it replays stops its chain. Where the replay isn't
+// of that chain any more, because the configuration changed, the next of the chain goes on.
 func (t *tx) takePlace(r *store.NewReplay) (bool, error) {
-	if r.Of == 0 || !r.Ordered {
+	if r.Of == 0 {
 		return false, nil
 	}
 	l, err := t.lane(r.Destination)
 	if err != nil {
 		return false, err
 	}
-	err = t.c.q("UPDATE delivery SET stops = 0 WHERE id = ? AND stops = 1 AND lane = ? AND order_key = ?").
-		int(int64(r.Of)).int(l.id).text(r.OrderKey).exec()
-	return t.c.changes() > 0, err
+	q := t.c.q("SELECT order_key FROM delivery WHERE id = ? AND stops = 1 AND lane = ?").int(int64(r.Of)).int(l.id)
+	stops, key := q.next(), ""
+	if stops {
+		key = q.colText(0)
+	}
+	if err := q.end(); err != nil || !stops {
+		return false, err
+	}
+	if err := t.c.q("UPDATE delivery SET stops = 0 WHERE id = ?").int(int64(r.Of)).exec(); err != nil {
+		return false, err
+	}
+	if r.Ordered && r.OrderKey == key {
+		return true, nil
+	}
+	return false, t.releaseNext(l.id, key)
 }
 
 // keepSteps copies the steps that finished before the one that the replay starts at.
@@ -110,13 +123,13 @@ func (s *Store) Cancel(ctx context.Context, ids []core.DeliveryID, by string) (i
 }
 
 func (t *tx) cancel(id int64, by string) (bool, error) {
-	q := t.c.q("SELECT lane, order_key IS NOT NULL, order_key, state FROM delivery WHERE id = ? AND (state = 0 OR stops = 1)").int(id)
+	q := t.c.q("SELECT lane, order_key IS NOT NULL AND wait & 1 = 0, order_key, state FROM delivery WHERE id = ? AND (state = 0 OR stops = 1)").int(id)
 	found := q.next()
 	var lane, state int64
-	var ordered bool
+	var head bool
 	var key string
 	if found {
-		lane, ordered, key, state = q.colInt(0), q.colInt(1) != 0, q.colText(2), q.colInt(3)
+		lane, head, key, state = q.colInt(0), q.colInt(1) != 0, q.colText(2), q.colInt(3)
 	}
 	if err := q.end(); err != nil || !found {
 		return false, err
@@ -130,7 +143,7 @@ func (t *tx) cancel(id int64, by string) (bool, error) {
 	} else {
 		t.m.pending--
 	}
-	if ordered {
+	if head {
 		return true, t.releaseNext(lane, key)
 	}
 	return true, nil

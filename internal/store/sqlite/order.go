@@ -1,8 +1,8 @@
 package sqlite
 
 // Of the deliveries of one lane and order key that are not ended, one is the head: the only one that
-// doesn't wait (bit waitOrder). When it ends, the one with the lowest number becomes the head, in the
-// same transaction. A dead delivery may stop the chain: it stays its head until a replay takes its
+// doesn't wait (bit waitOrder). When it ends, and only then, the one with the lowest number becomes the
+// head, in the same transaction; a replay that took a dead head's place has a higher one. A dead delivery may stop the chain: it stays its head until a replay takes its
 // place or it is cancelled.
 
 // chainBusy tells whether a new delivery of that key has to wait.

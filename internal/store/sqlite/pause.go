@@ -2,13 +2,18 @@ package sqlite
 
 import (
 	"context"
+	"time"
 
 	"relais/internal/core"
 	"relais/internal/store"
 )
 
-// releaseSlice is how many deliveries of a resumed source go on in one operation.
-const releaseSlice = 256
+const (
+	// releaseSlice is how many deliveries of a resumed source go on in one operation.
+	releaseSlice = 256
+	// releaseRetry is how long releasing waits for a store that is away.
+	releaseRetry = time.Second
+)
 
 // SetPause implements store.Operator. Deliveries of a paused source are put aside when a claim meets
 // them, or when they are made.
@@ -61,8 +66,17 @@ func (s *Store) Resume(ctx context.Context, scope store.PauseScope, name, by str
 		t.m.onUndo(func() { t.m.pauses[key] = before })
 		return t.audit(by, "resume", objectOf(scope, name), "")
 	})
-	if err == nil && scope == store.PauseSource {
-		return s.release(ctx)
+	if scope != store.PauseSource {
+		return err
+	}
+	// Also after an error: a commit whose outcome is unknown may have happened.
+	select {
+	case s.resumed <- struct{}{}:
+	default:
+	}
+	if err == nil {
+		// What a caller that goes away, or a disk that fails, leaves is released behind.
+		_ = s.release(ctx)
 	}
 	return err
 }
@@ -80,10 +94,22 @@ func (s *Store) release(ctx context.Context) error {
 	return nil
 }
 
-// releaseResumed goes on with what an earlier life of the process left of a resume.
+// releaseResumed releases what an earlier life of the process left of a resume, and what each resume
+// leaves, until there is nothing left: nobody else would wake it.
 func (s *Store) releaseResumed() {
-	// An error is of the disk: the next resume, or the next start, releases what is left.
-	_ = s.release(s.closing)
+	for {
+		next := s.resumed
+		var again <-chan time.Time
+		if err := s.release(s.closing); err != nil {
+			next, again = nil, time.After(releaseRetry)
+		}
+		select {
+		case <-s.closing.Done():
+			return
+		case <-next:
+		case <-again:
+		}
+	}
 }
 
 func (t *tx) releaseSlice() (more bool, err error) {

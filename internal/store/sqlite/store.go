@@ -70,6 +70,7 @@ type Store struct {
 	readers    chan *conn
 	readTime   time.Duration
 	checkpoint *checkpointer
+	resumed    chan struct{} // a source was resumed: its deliveries are to be released
 	background sync.WaitGroup
 	closing    context.Context
 	stop       context.CancelFunc
@@ -127,7 +128,7 @@ func open(o Options) (*Store, error) {
 	}
 	s := &Store{
 		path: path, now: o.Now, readTime: o.ReaderTimeout,
-		readers: make(chan *conn, readers),
+		readers: make(chan *conn, readers), resumed: make(chan struct{}, 1),
 	}
 	for range readers {
 		s.readers <- nil

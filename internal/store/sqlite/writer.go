@@ -202,8 +202,13 @@ func (w *writer) loop() {
 		k, first := w.next()
 		if first == nil {
 			if w.s.closing.Err() != nil {
-				return
+				// What was added between the look and the closing; nothing is from here on.
+				if k, first = w.next(); first == nil {
+					return
+				}
 			}
+		}
+		if first == nil {
 			select {
 			case <-w.signal:
 			case <-w.s.closing.Done():

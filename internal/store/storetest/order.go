@@ -10,13 +10,16 @@ import (
 )
 
 var orderTests = map[string]func(*testing.T, *bench){
-	"deliveries of one order key run one at a time, in order of arrival": orderIsKept,
-	"a retry of the head keeps its place":                                retryKeepsPlace,
-	"a dead head lets the next go":                                       deadLetsGo,
-	"a dead head that stops keeps the rest, until it is replayed":        deadStops,
-	"a dead head that stops lets go when it is cancelled":                cancelLetsGo,
-	"a cancelled one in the middle is passed over":                       cancelInMiddle,
-	"the order outlives a restart":                                       orderSurvives,
+	"deliveries of one order key run one at a time, in order of arrival":        orderIsKept,
+	"a retry of the head keeps its place":                                       retryKeepsPlace,
+	"a dead head lets the next go":                                              deadLetsGo,
+	"a dead head that stops keeps the rest, until it is replayed":               deadStops,
+	"a dead head that stops lets go when it is cancelled":                       cancelLetsGo,
+	"a cancelled one in the middle is passed over":                              cancelInMiddle,
+	"a cancelled one behind a replay that took the head's place lets nobody go": cancelBehindReplay,
+	"a replay that isn't ordered any more lets the rest go":                     replayOutOfOrder,
+	"a head that was interrupted to death stops as its lane says":               interruptedStops,
+	"the order outlives a restart":                                              orderSurvives,
 }
 
 // ordered sends n ordered events for one lane and key, and returns their deliveries' numbers in order.
@@ -129,6 +132,66 @@ func cancelInMiddle(t *testing.T, b *bench) {
 	}
 	b.must(b.finish(b.outcome(c, store.VerdictSkipped)))
 	b.wantClaimed(ids[3])
+}
+
+// stopped makes a chain whose head is dead and keeps the rest waiting.
+func (b *bench) stopped(n int) (dead core.Delivery, rest []core.DeliveryID) {
+	b.t.Helper()
+	ids := b.ordered("sku", n)
+	o := b.outcome(b.wantClaimed(ids[0]), store.VerdictDead)
+	o.FIFOStop = true
+	b.must(b.finish(o))
+	b.claimNone()
+	return b.wantState(ids[0], core.StateDead), ids[1:]
+}
+
+func cancelBehindReplay(t *testing.T, b *bench) {
+	dead, rest := b.stopped(4)
+	made, err := b.Replay(b.ctx(), store.ReplayParams{By: "anne", Deliveries: []store.NewReplay{{
+		Event: dead.Event, Destination: dead.Destination, Of: dead.ID, Ordered: true, OrderKey: "sku",
+	}}})
+	b.must(err)
+	head := b.wantClaimed(made.Deliveries[0])
+	if n, err := b.Cancel(b.ctx(), rest[1:2], "anne"); err != nil || n != 1 {
+		t.Fatalf("%d cancelled, %v", n, err)
+	}
+	b.claimNone()
+	last := b.delivery(rest[2])
+	_, err = b.Purge(b.ctx(), []core.EventID{last.Event}, "anne")
+	b.must(err)
+	b.claimNone()
+	b.must(b.finish(b.outcome(head, store.VerdictSucceeded)))
+	b.wantClaimed(rest[0])
+}
+
+func replayOutOfOrder(_ *testing.T, b *bench) {
+	dead, rest := b.stopped(2)
+	made, err := b.Replay(b.ctx(), store.ReplayParams{By: "anne", Deliveries: []store.NewReplay{{
+		Event: dead.Event, Destination: dead.Destination, Of: dead.ID,
+	}}})
+	b.must(err)
+	claimed := b.claim(10)
+	if len(claimed) != 2 || claimed[0].Delivery.ID+claimed[1].Delivery.ID != rest[0]+made.Deliveries[0] {
+		b.t.Fatalf("claimed %+v, want the replay and what waited behind the dead one", claimed)
+	}
+}
+
+func interruptedStops(_ *testing.T, b *bench) {
+	ids := b.ordered("sku", 2)
+	b.wantClaimed(ids[0])
+	b.restart()
+	taken, err := b.TakeOver(b.ctx(), store.TakeOverParams{
+		Node: node, MaxInterruptions: 1, FIFOStop: func(d core.Destination) bool { return d == route("stock") },
+	})
+	b.must(err)
+	if len(taken.Dead) != 1 {
+		b.t.Fatalf("taken over %+v", taken)
+	}
+	b.claimNone()
+	if n, err := b.Cancel(b.ctx(), ids[:1], "anne"); err != nil || n != 1 {
+		b.t.Fatalf("%d cancelled, %v", n, err)
+	}
+	b.wantClaimed(ids[1])
 }
 
 func orderSurvives(t *testing.T, b *bench) {

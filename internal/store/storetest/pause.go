@@ -1,7 +1,9 @@
 package storetest
 
 import (
+	"context"
 	"testing"
+	"time"
 
 	"relais/internal/core"
 	"relais/internal/store"
@@ -12,6 +14,7 @@ var pauseTests = map[string]func(*testing.T, *bench){
 	"a paused source's deliveries wait, old and new, and no other's":        pausedSource,
 	"a pause outlives a restart":                                            pauseSurvives,
 	"a paused source keeps its order":                                       pausedSourceOrder,
+	"a resume whose caller has gone wakes all the same":                     resumeWithoutCaller,
 	"a pause that makes no sense is refused":                                wrongPause,
 }
 
@@ -96,6 +99,33 @@ func pausedSourceOrder(_ *testing.T, b *bench) {
 	b.must(b.Resume(b.ctx(), store.PauseSource, "sellsy", "anne"))
 	for _, id := range ids {
 		b.must(b.finish(b.outcome(b.wantClaimed(id), store.VerdictSucceeded)))
+	}
+}
+
+func resumeWithoutCaller(t *testing.T, b *bench) {
+	b.must(b.SetPause(b.ctx(), store.Pause{Scope: store.PauseSource, Name: "sellsy"}))
+	const waiting = 3000
+	var events []store.Accepted
+	for range waiting {
+		events = append(events, b.event(route("facture")))
+	}
+	b.send(events...)
+	ctx, leave := context.WithCancel(b.ctx())
+	go func() {
+		for ctx.Err() == nil {
+			if pauses, err := b.Pauses(b.ctx()); err == nil && len(pauses) == 0 {
+				leave()
+			}
+		}
+	}()
+	_ = b.Resume(ctx, store.PauseSource, "sellsy", "anne")
+	leave()
+	claimed := 0
+	for deadline := time.Now().Add(20 * time.Second); claimed < waiting && time.Now().Before(deadline); {
+		claimed += len(b.claimWith(store.LaneRoom{Max: 1000, Window: 2 * waiting}))
+	}
+	if claimed != waiting {
+		t.Fatalf("%d of %d run after the resume: the others sleep", claimed, waiting)
 	}
 }
 

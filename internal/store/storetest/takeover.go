@@ -2,6 +2,7 @@ package storetest
 
 import (
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -13,6 +14,7 @@ var takeOverTests = map[string]func(*testing.T, *bench){
 	"what an earlier life was running is due at once, with one interruption": earlierLife,
 	"interrupted too often, a delivery is dead":                              poison,
 	"an outcome resets the interruptions, a return doesn't":                  interruptionsReset,
+	"what was interrupted after it sent an effect says so":                   interruptedAfterSent,
 	"what this life runs is left alone":                                      ownRuns,
 	"a claim whose answer was lost is given back":                            lostAnswer,
 	"what a dead node ran is taken over once its lease has lapsed":           deadNode,
@@ -60,6 +62,27 @@ func poison(t *testing.T, b *bench) {
 	}
 	b.wantState(ids[0], core.StateDead)
 	b.wantClaimed(ids[1])
+}
+
+func interruptedAfterSent(t *testing.T, b *bench) {
+	c := b.running("facture")
+	b.openEffect(c)
+	_, err := b.move(c, store.EffectOpen, store.EffectSent)
+	b.must(err)
+	b.restart()
+	b.takeOver()
+	if d := b.delivery(c.Delivery.ID); d.Reason != core.ReasonUnknown {
+		t.Errorf("given back for the reason %q: nothing says that an effect is undecided", d.Reason)
+	}
+	for range 2 {
+		b.claimOne()
+		b.restart()
+		b.takeOver()
+	}
+	d := b.wantState(c.Delivery.ID, core.StateDead)
+	if d.Reason != core.ReasonInterrupted || !strings.Contains(d.Message, key) {
+		t.Errorf("dead as %s: %q, which doesn't name the effect", d.Reason, d.Message)
+	}
 }
 
 func interruptionsReset(t *testing.T, b *bench) {
