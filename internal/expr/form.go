@@ -5,15 +5,15 @@ import (
 	"fmt"
 	"net/url"
 	"strings"
-	"unicode/utf8"
 )
 
-// maxFields bounds the fields of a form.
-const maxFields = 10_000
+// MaxFields bounds the fields of a form.
+const MaxFields = 10_000
 
 // DecodeForm reads an application/x-www-form-urlencoded text: a field that stands once is a string, one
-// that is repeated is a list of strings in their order. A bad escape, a ";" between fields, and text
-// that is not UTF-8 are errors.
+// that is repeated is a list of strings in their order. A bad escape is an error; ";" is a character as
+// any other; and what is not UTF-8 (older payment platforms write ISO 8859-1) reads as U+FFFD, so that
+// the fields beside it can be used.
 func DecodeForm(data []byte) (map[string]any, error) {
 	form := map[string]any{}
 	fields := 0
@@ -21,11 +21,8 @@ func DecodeForm(data []byte) (map[string]any, error) {
 		if pair == "" {
 			continue
 		}
-		if fields++; fields > maxFields {
-			return nil, fmt.Errorf("the form has more than %d fields", maxFields)
-		}
-		if strings.Contains(pair, ";") {
-			return nil, errors.New(`the form separates fields with ";"`)
+		if fields++; fields > MaxFields {
+			return nil, fmt.Errorf("the form has more than %d fields", MaxFields)
 		}
 		name, value, err := decodePair(pair)
 		if err != nil {
@@ -51,8 +48,5 @@ func decodePair(pair string) (name, value string, err error) {
 	if err != nil {
 		return "", "", errors.New("the form has a bad % escape")
 	}
-	if !utf8.ValidString(name) || !utf8.ValidString(value) {
-		return "", "", errors.New("the form is not valid UTF-8")
-	}
-	return name, value, nil
+	return validText(name), validText(value), nil
 }

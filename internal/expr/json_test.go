@@ -85,16 +85,13 @@ func TestDecodeJSONRefusesWhatIsNot(t *testing.T) {
 }
 
 func TestDecodeForm(t *testing.T) {
-	got, err := expr.DecodeForm([]byte("a=1&b=x+y%26z&c&a=2&a=3&&d=%C3%A9"))
-	want := map[string]any{"a": []any{"1", "2", "3"}, "b": "x y&z", "c": "", "d": "é"}
+	got, err := expr.DecodeForm([]byte("a=1&b=x+y%26z&c&a=2&a=3&&d=%C3%A9&e=1;f=2&g=%E9t%E9"))
+	want := map[string]any{"a": []any{"1", "2", "3"}, "b": "x y&z", "c": "", "d": "é", "e": "1;f=2", "g": "\uFFFDt\uFFFD"}
 	if diff := cmp.Diff(want, got); err != nil || diff != "" {
 		t.Errorf("%v %s", err, diff)
 	}
 	for in, want := range map[string]string{
 		"a=%zz":                        "bad % escape",
-		"a=1;b=2":                      ";",
-		"a=%ff":                        "not valid UTF-8",
-		"%ff=1":                        "not valid UTF-8",
 		strings.Repeat("a=1&", 10_001): "more than 10000 fields",
 	} {
 		if _, err := expr.DecodeForm([]byte(in)); err == nil || !strings.Contains(err.Error(), want) {

@@ -336,6 +336,8 @@ func (s *Source) compileReading(p *Preset, in config.Source) error {
 	dedup := p.Dedup
 	switch in.Dedup {
 	case "":
+		// Anyone could send the next key first, and the real message would be taken for the repeat.
+		s.dedupBody = in.Auth == "none"
 	case "off":
 		dedup = Dedup{}
 	case "body":

@@ -1,6 +1,10 @@
 package source
 
-import "bytes"
+import (
+	"bytes"
+
+	"relais/internal/expr"
+)
 
 // nextPair cuts the first name=value off a form's text, still percent-encoded. Empty pairs ("a=1&&b=2")
 // are passed over, as browsers and PHP do.
@@ -93,24 +97,33 @@ func formField(dst, form []byte, field string) ([]byte, *Rejected) {
 }
 
 // scanForm checks a whole form and notes the wanted fields, decoded into buf; it returns buf. Of a field
-// that is given twice the first counts.
+// that is given twice the first counts. What it accepts expr.DecodeForm can decode.
 func scanForm(buf, form []byte, want *paths, slots []found) ([]byte, *Rejected) {
 	clear(slots)
 	buf = buf[:0]
-	for {
+	for fields := 0; ; fields++ {
 		name, value, rest, ok := nextPair(form)
 		if !ok {
 			return buf, nil
+		}
+		if fields == expr.MaxFields {
+			return buf, errFields
 		}
 		form = rest
 		start := len(buf)
 		if buf, ok = appendUnescaped(buf, name); !ok {
 			return buf, errForm
 		}
+		if bytes.IndexByte(buf[start:], 0) >= 0 {
+			return buf, errNUL
+		}
 		field := want.child(buf[start:])
 		buf = buf[:start]
 		if buf, ok = appendUnescaped(buf, value); !ok {
 			return buf, errForm
+		}
+		if bytes.IndexByte(buf[start:], 0) >= 0 {
+			return buf, errNUL
 		}
 		if field == nil || field.slot < 0 || slots[field.slot].ok {
 			buf = buf[:start]

@@ -44,21 +44,34 @@ func checkRead(t *testing.T, req *Request, msg Message) {
 	}
 }
 
-// FuzzSellsyForm holds that a form is accepted only when the standard library sees the same single notif.
+// FuzzSellsyForm holds that a form is accepted only when the standard library sees the same single notif,
+// and that a plain form that is accepted can be decoded.
 func FuzzSellsyForm(f *testing.F) {
 	f.Add([]byte("notif=%7B%22event%22%3A%22step%22%2C%22relatedtype%22%3A%22estimate%22%7D"))
 	f.Add([]byte("notif={}&notif={}"))
 	f.Add([]byte("notif={}&%6eotif={}"))
 	f.Add([]byte("a=1&&notif=%7b%7D&b;c=%zz"))
 	f.Add([]byte("notif=%00%80\x80"))
+	f.Add([]byte(` {"note":"&notif=%7B%7D&"}`))
 	src := sellsySource(f)
+	plain := compile(f, config.Source{Preset: "generic-hmac", Secrets: secrets(signKey)})
 	f.Fuzz(func(t *testing.T, body []byte) {
-		req := signedRequest(t, src, contentForm, body)
+		req := signedRequest(t, plain, contentForm, body)
+		if msg, err := verifyAndRead(plain, req, false); err == nil {
+			checkRead(t, req, msg)
+		}
+		req = signedRequest(t, src, contentForm, body)
 		msg, err := verifyAndRead(src, req, false)
 		if err != nil {
 			return
 		}
 		checkRead(t, req, msg)
+		if msg.Format == core.FormatJSON {
+			if !json.Valid(body) {
+				t.Error("accepted as JSON, and isn't")
+			}
+			return
+		}
 		// The standard library refuses ";" and broken escapes in other fields, which nobody reads here.
 		if values, err := url.ParseQuery(string(body)); err == nil && (len(values["notif"]) != 1 || !json.Valid([]byte(values.Get("notif")))) {
 			t.Errorf("accepted with notif = %q", values["notif"])

@@ -127,6 +127,9 @@ func (r *reading) scan() *Rejected {
 		return errEmpty
 	}
 	if r.format.kind == core.FormatNone {
+		if r.source.Redacts() {
+			return errNotRedactable
+		}
 		return nil
 	}
 	if err := checkText(body); err != nil {
@@ -178,19 +181,28 @@ const (
 )
 
 // format chooses how the body is read by the kind of its Content-Type. That header is rarely signed, so
-// a preset's formats must each refuse what was written for another.
+// it decides nothing that the bytes can tell: what begins as JSON does is never a form (which would have
+// it percent-encoded), else a text inside signed JSON could be read as the form's field.
 func (s *Source) format(req *Request) formatOf {
 	if values := req.Header["Content-Type"]; len(values) > 0 {
 		kind, _, _ := strings.Cut(values[0], ";")
 		kind = strings.TrimSpace(kind)
 		switch {
-		case strings.EqualFold(kind, contentForm):
+		case strings.EqualFold(kind, contentForm) && !beginsAsJSON(req.Body):
 			return s.formatForm
+		case strings.EqualFold(kind, contentForm):
+			return s.formatJSON
 		case strings.EqualFold(kind, contentJSON), len(kind) > 5 && strings.EqualFold(kind[len(kind)-5:], "+json"):
 			return s.formatJSON
 		}
 	}
 	return s.formatOther
+}
+
+// beginsAsJSON tells whether the text can only be JSON that holds text.
+func beginsAsJSON(body []byte) bool {
+	body = bytes.TrimLeft(body, " \t\r\n")
+	return len(body) > 0 && (body[0] == '{' || body[0] == '[' || body[0] == '"')
 }
 
 // decode reads a body for the rules in CEL, as expr.EventData reads it for routes.

@@ -46,7 +46,9 @@ var (
 	errJSON           = &Rejected{core.RejectMalformed, "the body is not valid JSON"}
 	errDeep           = &Rejected{core.RejectMalformed, "the body's JSON is nested too deeply"}
 	errForm           = &Rejected{core.RejectMalformed, "the body is not a valid form"}
+	errFields         = &Rejected{core.RejectMalformed, "the form has too many fields"}
 	errFieldMissing   = &Rejected{core.RejectMalformed, "the form lacks the field that holds the message"}
 	errFieldTwice     = &Rejected{core.RejectMalformed, "the form gives the field that holds the message twice"}
+	errNotRedactable  = &Rejected{core.RejectMalformed, "the Content-Type is none that this source can read, and so none that it can redact"}
 	errExpressionFail = &Rejected{core.RejectMalformed, "the message does not hold what this source's expression reads"}
 )

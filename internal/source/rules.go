@@ -207,6 +207,10 @@ func (r *reading) digest(rules []rule) (key [16]byte, ok bool, err *Rejected) {
 		} else if !r.parts(rule.parts) {
 			continue
 		}
+		if r.source.dedupBody {
+			r.part([]byte(r.req.Query))
+			r.part(r.req.Body)
+		}
 		copy(key[:], r.hash.Sum(r.sum[:0]))
 		return key, true, nil
 	}

@@ -46,6 +46,7 @@ type Source struct {
 	slots                     int
 	types, nativeTypes, dedup []rule
 	dedupSeed                 []byte
+	dedupBody                 bool // the key is also the message's own
 	dedupWindow               time.Duration
 	readings                  sync.Pool // *reading
 	redact                    redaction
