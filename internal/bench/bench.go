@@ -118,7 +118,7 @@ type run struct {
 }
 
 // Run measures, prints the table and writes the JSON. A target that is missed is not an error: the
-// report says so.
+// report says so. A row that can't be measured is one, and is told after the others were.
 func Run(ctx context.Context, opts Options) (*Report, error) {
 	if err := opts.setDefaults(); err != nil {
 		return nil, err
@@ -141,13 +141,21 @@ func Run(ctx context.Context, opts Options) (*Report, error) {
 		return nil, err
 	}
 	r := &run{opts: opts, dir: dir, report: newReport(ctx, opts.Revision)}
+	var failed []error
 	for _, row := range rows {
 		if len(opts.Only) > 0 && !slices.Contains(opts.Only, row.name) {
 			continue
 		}
 		r.progress("%s", row.name)
 		if err := row.run(r, ctx); err != nil {
-			return nil, fmt.Errorf("row %s: %w", row.name, err)
+			err = fmt.Errorf("row %s: %w", row.name, err)
+			if ctx.Err() != nil {
+				return nil, err
+			}
+			// What the other rows measured is worth having.
+			failed = append(failed, err)
+			r.report.Failed = append(r.report.Failed, err.Error())
+			r.progress("  not measured: %s", err)
 		}
 	}
 	r.report.Seconds = time.Since(r.report.Date).Seconds()
@@ -157,7 +165,7 @@ func Run(ctx context.Context, opts Options) (*Report, error) {
 		r.progress("written to %s", path)
 		err = errors.Join(err, writeErr)
 	}
-	return r.report, err
+	return r.report, errors.Join(err, errors.Join(failed...))
 }
 
 func (r *run) progress(format string, args ...any) {

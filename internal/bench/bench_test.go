@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -18,12 +19,14 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"relais/internal/api"
 )
 
 // TestMain lets this test's own executable stand in for relais as the server under test: what is tested
 // here is the measuring, and how a run goes on when a server misbehaves.
 func TestMain(m *testing.M) {
-	if len(os.Args) > 1 && slices.Contains([]string{"serve", CommandNoStore, CommandPrefill, "events"}, os.Args[1]) {
+	if len(os.Args) > 1 && slices.Contains([]string{"serve", CommandNoStore, CommandPrefill}, os.Args[1]) {
 		if err := standIn(os.Args[1], os.Args[2:]); err != nil {
 			_, _ = io.WriteString(os.Stderr, err.Error()+"\n")
 			os.Exit(1)
@@ -41,16 +44,11 @@ func standIn(command string, args []string) error {
 	listen, admin := flags.String("listen", "", ""), flags.String("admin-listen", "", "")
 	flags.String("events", "", "")
 	flags.String("old", "", "")
-	flags.String("type", "", "")
-	flags.Bool("json", false, "")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
-	switch command {
-	case CommandPrefill:
+	if command == CommandPrefill {
 		return os.MkdirAll(*data, 0o700)
-	case "events":
-		return nil
 	}
 	text, err := os.ReadFile(*config)
 	if err != nil {
@@ -99,6 +97,15 @@ func standIn(command string, args []string) error {
 		go func() {
 			_ = http.ListenAndServe(*admin, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 				_, _ = fmt.Fprintf(w, "%s %d\n", deletedMetric, asked.Add(1))
+			}))
+		}()
+		control, err := api.Listen(*data)
+		if err != nil {
+			return err
+		}
+		go func() {
+			_ = http.Serve(control, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+				w.WriteHeader(http.StatusServiceUnavailable)
 			}))
 		}()
 	}
@@ -193,6 +200,24 @@ func TestAnUnknownRowIsRefusedWithTheOnesThatExist(t *testing.T) {
 	_, err := Run(t.Context(), Options{Only: []string{"speed"}})
 	if err == nil || !strings.Contains(err.Error(), "end-to-end") {
 		t.Errorf("error %v", err)
+	}
+}
+
+func TestARowThatFailsIsToldAfterTheOthers(t *testing.T) {
+	opts := quickOptions(t)
+	opts.Only = []string{"quiet", "scan"}
+	opts.Events = 2 // fewer old events than the server says that it deleted
+	var table bytes.Buffer
+	opts.Table = &table
+	report, err := Run(t.Context(), opts)
+	if !errors.Is(err, errRetentionDone) {
+		t.Errorf("error %v", err)
+	}
+	if report == nil || len(report.Rows) != 1 || len(report.Failed) != 1 {
+		t.Fatalf("report %+v", report)
+	}
+	if !strings.Contains(table.String(), "NOT MEASURED: row scan") {
+		t.Error(table.String())
 	}
 }
 

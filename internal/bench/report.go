@@ -26,6 +26,8 @@ type Report struct {
 	Machine  Machine   `json:"machine"`
 	Rows     []Row     `json:"rows"`
 	Targets  []Target  `json:"targets"`
+	// Failed are the rows that couldn't be measured, and why.
+	Failed []string `json:"failed,omitempty"`
 }
 
 // Machine is what it was measured on.
@@ -146,6 +148,11 @@ func (r *Report) WriteTable(w io.Writer) error {
 			if _, err := fmt.Fprintf(w, "%s: %s.\n", t.Name, t.Note); err != nil {
 				return fmt.Errorf("print the table: %w", err)
 			}
+		}
+	}
+	for _, why := range r.Failed {
+		if _, err := fmt.Fprintf(w, "NOT MEASURED: %s\n", why); err != nil {
+			return fmt.Errorf("print the table: %w", err)
 		}
 	}
 	_, err := fmt.Fprintln(w, "\nLatency counts from when a request was due. Memory is RssAnon: mapped files are not in it. "+

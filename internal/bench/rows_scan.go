@@ -5,12 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
+
+	"relais/internal/api"
 )
 
 // deletedMetric counts the events that retention has deleted.
@@ -24,7 +26,7 @@ var (
 	errRetentionDone = errors.New("retention had nothing left to delete before the last turn ended: ask for more events")
 )
 
-// scan compares answers while all events are read through the command line and retention deletes with
+// scan compares answers while all events are read through the API and retention deletes with
 // answers while neither happens. Retention is the configuration's and doesn't stop between turns, so
 // each side has a server of its own on a copy of the large database, and the one with retention is
 // stopped (SIGSTOP) while the other is measured.
@@ -189,21 +191,39 @@ func copyFile(to, from string) error {
 	return errors.Join(err, target.Sync(), target.Close())
 }
 
-// scanUntil reads all events again and again until the context ends, and returns how often it began.
+// scanUntil looks at all events again and again until the context ends, by asking the control API for
+// those of a type that none has. It returns how often it began. The store ends a read that takes too
+// long, which is an answer too (503): no read may hold the log for longer.
 func (r *run) scanUntil(ctx context.Context) (int64, error) {
+	transport, err := api.Dial(r.large)
+	if err != nil {
+		return 0, fmt.Errorf("reach the control socket: %w", err)
+	}
+	defer transport.CloseIdleConnections()
+	client := http.Client{Transport: transport}
 	var n int64
 	for ; ctx.Err() == nil; n++ {
-		cmd := exec.CommandContext(ctx, r.opts.Binary, scanArguments(r.large)...) //nolint:gosec // as above
-		cmd.Dir, cmd.Env = r.dir, plainEnvironment()
-		endWithUs(cmd)
-		if out, err := cmd.CombinedOutput(); err != nil && ctx.Err() == nil {
-			return n, fmt.Errorf("read all events: %w: %s", err, out)
+		status, err := get(ctx, &client, "http://relais/api/v1/events?type=nothing.like.this")
+		if err != nil && ctx.Err() == nil {
+			return n, fmt.Errorf("read all events: %w", err)
+		}
+		if err == nil && status != http.StatusOK && status != http.StatusServiceUnavailable {
+			return n, fmt.Errorf("read all events: %w: status %d", errAnswer, status)
 		}
 	}
 	return n, nil
 }
 
-// scanArguments ask for events of a type that none has: every one is looked at, none is printed.
-func scanArguments(dir string) []string {
-	return []string{"events", "--data", dir, "--type", "sellsy/nothing.like.this", "--json"}
+func get(ctx context.Context, client *http.Client, url string) (int, error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return 0, err
+	}
+	answer, err := client.Do(request)
+	if err != nil {
+		return 0, err
+	}
+	defer answer.Body.Close()
+	_, err = io.Copy(io.Discard, answer.Body)
+	return answer.StatusCode, err
 }
