@@ -41,6 +41,20 @@ func clientAddress(r *http.Request, trusted []netip.Prefix) netip.Addr {
 	return addr
 }
 
+// relayed tells that a proxy passed the request on which isn't known as one: then the address is that
+// proxy's, and "from this machine" says nothing of who sends.
+func relayed(r *http.Request, trusted []netip.Prefix) bool {
+	if peer, err := netip.ParseAddrPort(r.RemoteAddr); err == nil && contains(trusted, peer.Addr().Unmap()) && r.Header["X-Forwarded-For"] != nil {
+		return false // it was asked, and said so
+	}
+	for _, name := range []string{"X-Forwarded-For", "Forwarded", "X-Real-Ip", "X-Forwarded-Host", "X-Forwarded-Proto", "Via"} {
+		if r.Header[name] != nil {
+			return true
+		}
+	}
+	return false
+}
+
 // parseForwarded reads an address, with or without a port.
 func parseForwarded(text string) (netip.Addr, bool) {
 	if addr, err := netip.ParseAddr(text); err == nil {

@@ -112,6 +112,9 @@ func (x *exchange) serve() *refusal {
 	if len(x.entry.AllowIPs) > 0 && !contains(x.entry.AllowIPs, x.addr) {
 		return refuse(core.RejectAddress)
 	}
+	if x.entry.Test && x.addr.IsLoopback() && relayed(x.r, x.setup.TrustedProxies) {
+		return refuse(core.RejectAddress)
+	}
 	if !slices.Contains(x.entry.Methods, x.r.Method) {
 		if answer, ok := x.entry.Handshakes[x.r.Method]; ok {
 			x.answer(&answer)

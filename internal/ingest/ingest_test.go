@@ -374,6 +374,15 @@ func TestTestSourcesTakeRequestsOfThisMachineOnly(t *testing.T) {
 	if got := h.send("POST", "/in/sellsy", header, quote(1)); got.status != 403 {
 		t.Errorf("from elsewhere: answered %d", got.status)
 	}
+	// A proxy on this machine that nobody told relais of makes everybody local.
+	unknown := open(t, nil, src)
+	for _, name := range []string{"X-Forwarded-For", "Forwarded", "X-Real-IP", "Via"} {
+		header := unknown.signed(jsonType, quote(1))
+		header.Set(name, "203.0.113.7")
+		if got := unknown.send("POST", "/in/sellsy", header, quote(1)); got.status != 403 {
+			t.Errorf("through a proxy that says %s: answered %d", name, got.status)
+		}
+	}
 }
 
 func TestHandlerThatPanicsGivesItsBytesBack(t *testing.T) {

@@ -8,6 +8,8 @@ package route
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"slices"
 	"strings"
@@ -186,7 +188,7 @@ func delivery(r *route, ev *core.Event) store.NewDelivery {
 		d.OrderKey = keyOfErrors
 		if err == nil {
 			if key, err := r.orderBy.Eval(ctx, vars); err == nil && key != nil {
-				d.OrderKey = fmt.Sprint(key)
+				d.OrderKey = boundedKey(fmt.Sprint(key))
 			}
 		}
 	}
@@ -198,4 +200,18 @@ func delivery(r *route, ev *core.Event) store.NewDelivery {
 		}
 	}
 	return d
+}
+
+// maxOrderKey bounds an order key, which stands beside every delivery, in an index and in memory.
+const maxOrderKey = 256
+
+// boundedKey keeps a short key as it is, and the beginning and the digest of a long one: a sender's text
+// of a megabyte orders as well, and costs no more.
+func boundedKey(key string) string {
+	if len(key) <= maxOrderKey {
+		return key
+	}
+	sum := sha256.Sum256([]byte(key))
+	digest := hex.EncodeToString(sum[:])
+	return strings.ToValidUTF8(key[:maxOrderKey-len(digest)-1], "") + "#" + digest
 }

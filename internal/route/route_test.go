@@ -2,7 +2,9 @@ package route
 
 import (
 	"fmt"
+	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -66,6 +68,24 @@ func TestOrderKeyComesFromTheEvent(t *testing.T) {
 		if len(got) != 1 || !got[0].Ordered || got[0].OrderKey != want {
 			t.Errorf("%s: deliveries %+v, want one with the key %q", body, got, want)
 		}
+	}
+}
+
+func TestLongOrderKeyIsStoredShort(t *testing.T) {
+	set := compile(t, config.Route{Name: "stock", On: []string{"sellsy/**"}, OrderBy: "${{ event.data.product }}"})
+	key := func(product string) string {
+		got, _ := set.Match(estimate(`{"product": "` + product + `"}`))
+		if len(got) != 1 {
+			t.Fatalf("%d deliveries", len(got))
+		}
+		return got[0].OrderKey
+	}
+	long := strings.Repeat("é", 200_000)
+	if got := key(long); len(got) > maxOrderKey || !strings.HasPrefix(got, "éé") || !utf8.ValidString(got) {
+		t.Errorf("the key has %d bytes: %.300q", len(got), got)
+	}
+	if key(long) != key(long) || key(long) == key(long+"x") {
+		t.Error("long keys don't order as their texts do")
 	}
 }
 
