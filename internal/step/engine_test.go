@@ -173,6 +173,9 @@ func TestStopHandsBackOnlyWhatWasNotSent(t *testing.T) {
 			if out.Verdict != c.want || len(b.calls) != 1 {
 				t.Errorf("%+v", out)
 			}
+			if c.name == "an effect was sent" && out.Reason != core.ReasonSettling {
+				t.Errorf("for the reason %s, by which the lanes may end it for its age before anybody looked", out.Reason)
+			}
 			if kept := len(out.Steps) == 1; kept != (c.name == "it ended just before") {
 				t.Errorf("results with the outcome: %+v", out.Steps)
 			}

@@ -21,7 +21,11 @@ func (r *run) end(ctx context.Context, s *compiled, effects *heldEffects, err er
 	case errors.Is(err, store.ErrLostClaim):
 		return lost()
 	case errors.Is(err, store.ErrUnavailable):
-		return store.Outcome{Verdict: store.VerdictDefer, Delay: storeAway, Reason: core.ReasonInternal, Message: "the store is away"}
+		out := store.Outcome{Verdict: store.VerdictDefer, Delay: storeAway, Reason: core.ReasonInternal, Message: "the store is away"}
+		if effects != nil && effects.inFlight() {
+			out.Reason = core.ReasonSettling // which no age ends
+		}
+		return out
 	}
 	failure := r.asFailure(s, err)
 	if stopped(ctx) && failure.Disposition != Final && failure.Disposition != Wait {
@@ -45,14 +49,16 @@ func (r *run) end(ctx context.Context, s *compiled, effects *heldEffects, err er
 // for what wasn't sent; what may have been sent runs again at once, and the ledger, the receiver or
 // on_unknown decides.
 func stoppedOutcome(ctx context.Context, s *compiled, effects *heldEffects, failure *Failure) store.Outcome {
+	reason := core.ReasonInterrupted
 	switch {
 	case effects != nil && effects.inFlight():
+		reason = core.ReasonSettling // which no age ends
 	case failure.Disposition != Unknown:
 		return interrupted(ctx, "interrupted by a stop")
 	case s.stopsOnUnknown():
 		return unknownOutcome(s, failure)
 	}
-	return store.Outcome{Verdict: store.VerdictDefer, Delay: failure.After, Reason: core.ReasonInterrupted,
+	return store.Outcome{Verdict: store.VerdictDefer, Delay: failure.After, Reason: reason,
 		Message: "interrupted by a stop after the request was sent; the next attempt finds out what became of it"}
 }
 

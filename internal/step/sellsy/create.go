@@ -142,16 +142,18 @@ func (c *creation) judge(ctx context.Context, e *estimate, list found, sent bool
 // absentTwice ends with the effect open again, after two look-ups that found nothing, a recheck apart.
 func (c *creation) absentTwice(ctx context.Context, effect store.Effect) error {
 	first := effect.AbsentAt
-	if first.Before(effect.SentAt.Add(c.settle)) {
+	if first.IsZero() {
 		noted, err := c.call.Effects.Absent(ctx, c.key)
 		if err != nil {
 			return fmt.Errorf("note that the invoice wasn't found: %w", err)
 		}
-		return waiting(max(noted.AbsentAt.Add(c.recheck).Sub(noted.Now), time.Second),
-			"the invoice of estimate %d was sent and isn't found; a second look-up decides", c.id)
+		first, effect.Now = noted.AbsentAt, noted.Now
+	}
+	if settled := effect.SentAt.Add(c.settle); first.Before(settled) {
+		first = settled // settle was made longer since: the second look-up comes that much later
 	}
 	if left := first.Add(c.recheck).Sub(effect.Now); left > 0 {
-		return waiting(left, "the invoice of estimate %d was sent and isn't found; a second look-up decides", c.id)
+		return waiting(max(left, time.Second), "the invoice of estimate %d was sent and isn't found; a second look-up decides", c.id)
 	}
 	if err := c.call.Effects.Reopen(ctx, c.key); err != nil {
 		return fmt.Errorf("open the effect again: %w", err)
@@ -233,24 +235,31 @@ func (c *creation) send(ctx context.Context, key, path string, body []byte, doin
 }
 
 // unanswered ends an attempt after which the ledger stays at sent: what became of it is found out after
-// settle. It uses up an attempt, so that a Sellsy that never answers doesn't make relais ask for ever.
+// settle. It uses up an attempt, so that a Sellsy that never answers doesn't make relais ask for ever. Its
+// reason is unknown, whatever was in the way: by that the lanes don't end the delivery for its age.
 func (c *creation) unanswered(effect store.Effect, doing string, err error) error {
 	var f *step.Failure
 	if !errors.As(failure(doing, err), &f) {
-		f = &step.Failure{Reason: core.ReasonUnknown, Message: doing + ": " + err.Error(), Cause: err}
+		f = &step.Failure{Message: doing + ": " + err.Error(), Cause: err}
 	}
 	return &step.Failure{
-		Disposition: step.Retry, Reason: f.Reason, After: max(f.After, c.settle), Cause: err,
-		Message: fmt.Sprintf("%s. It may have been made all the same: relais looks for it after %s (%s)", f.Message, c.settle, effect.Key),
+		Disposition: step.Retry, Reason: core.ReasonUnknown, After: max(f.After, c.settle), Cause: err,
+		Message: fmt.Sprintf("%s. It may have been made all the same: the next attempt, or a replay, looks for it after %s (%s)", f.Message, c.settle, effect.Key),
 	}
 }
 
 // lost handles what can't be read. After something was sent, what can't heal by itself leaves the effect
-// undecided.
+// undecided, and what can says that there is something to be looked for.
 func (c *creation) lost(ctx context.Context, sent bool, err error) error {
 	var f *step.Failure
-	if !sent || !errors.As(err, &f) || f.Disposition != step.Final {
+	if !sent || !errors.As(err, &f) {
 		return err
+	}
+	if f.Disposition != step.Final {
+		return &step.Failure{
+			Disposition: f.Disposition, Reason: core.ReasonUnknown, After: f.After, Cause: err,
+			Message: fmt.Sprintf("%s. An invoice was sent and has still to be looked for (%s)", f.Message, c.shown),
+		}
 	}
 	if unknown := c.call.Effects.Unknown(ctx, c.key, f.Message); unknown != nil {
 		return fmt.Errorf("note that the effect is undecided: %w", unknown)

@@ -406,3 +406,66 @@ func TestNotFoundCountsTwice(t *testing.T) {
 		}
 	})
 }
+
+// TestASettleThatIsRaisedMeanwhileEnds: a reload may lengthen settle between two look-ups.
+func TestASettleThatIsRaisedMeanwhileEnds(t *testing.T) {
+	forBooks(t, func(t *testing.T, k book) {
+		b := newBench(t, k, sandbox.Options{})
+		id := b.estimate(sandbox.Estimate{})
+		b.misbehave("POST /v2/invoices times=1 drop_request")
+		delivery := b.book.deliver(t)
+		attempt := func() error {
+			holder := b.book.claim(t, delivery)
+			_, err := b.attempt(holder, b.account, with(id))
+			b.book.release(t, holder)
+			return err
+		}
+		if attempt() == nil {
+			t.Fatal("a lost request was taken for success")
+		}
+		pass(defaultSettle)
+		if attempt() == nil { // notes that nothing was found
+			t.Fatal("one look-up decided")
+		}
+		b.account.settle = 10 * time.Minute
+		b.oneInvoice(id, b.drive(delivery, with(id)))
+	})
+}
+
+// TestWhatMayBeMadeIsNeverTooOldToBeLookedFor: whatever keeps relais from looking, the delivery says that
+// something was sent, by which the lanes don't end it for its age.
+func TestWhatMayBeMadeIsNeverTooOldToBeLookedFor(t *testing.T) {
+	for _, fault := range []string{
+		"POST /v2/invoices times=1 delay=45s",
+		"POST /v2/invoices times=1 status=503",
+		"GET /v2/estimates/* skip=1 times=1 status=503",
+		"POST /v2/invoices/search skip=1 times=2 delay=45s",
+	} {
+		t.Run(fault, func(t *testing.T) {
+			inMemory(t, func(t *testing.T, k book) {
+				b := newBench(t, k, sandbox.Options{})
+				id := b.estimate(sandbox.Estimate{})
+				b.misbehave("POST /v2/invoices times=1 drop_answer")
+				b.misbehave(fault)
+				delivery := b.book.deliver(t)
+				for range 3 {
+					holder := b.book.claim(t, delivery)
+					_, err := b.attempt(holder, b.account, with(id))
+					b.book.release(t, holder)
+					effect, _ := b.book.OpenEffect(t.Context(), store.OpenEffect{Key: fmt.Sprintf("%sinvoice/estimate/%d", prefix, id), Holder: b.book.claim(t, delivery)})
+					if effect.State != store.EffectSent {
+						return
+					}
+					var f *step.Failure
+					if !errors.As(err, &f) || f.Reason != core.ReasonUnknown && f.Reason != core.ReasonSettling {
+						t.Fatalf("an effect is sent, and the delivery says %v (%+v)", err, f)
+					}
+					if !strings.Contains(f.Message, "was sent") && !strings.Contains(f.Message, "may have been made") {
+						t.Errorf("%q doesn't say that something was sent", f.Message)
+					}
+					pass(max(f.After, 5*time.Second))
+				}
+			})
+		})
+	}
+}
