@@ -3,6 +3,7 @@ package step
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -151,4 +152,42 @@ func TestOnDeadTellsWhyAfterAFewTries(t *testing.T) {
 			t.Errorf("nobody was told and nobody knows: %s", b.log.String())
 		}
 	})
+}
+
+// TestOnUnknownStopAsksAfterACrashToo kills the process inside a mail, and after a mail that the server
+// refused.
+func TestOnUnknownStopAsksAfterACrashToo(t *testing.T) {
+	route := config.Route{Steps: []config.Step{
+		{Use: "test/b", When: "false"}, {Use: "test/a", OnUnknown: "stop"}, {Use: "test/b"},
+	}}
+	b := newBench(t)
+	crashed := false
+	b.acts["test/a"] = func(context.Context, *Call) (Result, error) {
+		// What a crash leaves is what is saved by now.
+		next := claimed(`{}`, slices.Clone(b.memory.saved)...)
+		if crashed {
+			t.Error("a mail was sent again, though nobody knows whether the first one was")
+			return nil, nil
+		}
+		crashed = true
+		out := b.compile(route).Run(t.Context(), next)
+		if out.Verdict != store.VerdictDead || out.Reason != core.ReasonUnknown || !strings.Contains(out.Message, "replay") {
+			t.Errorf("after the crash: %+v", out)
+		}
+		return nil, &Failure{Disposition: Retry, Reason: core.ReasonStatus, Message: "the server is busy"}
+	}
+	out := b.compile(route).Run(t.Context(), claimed(`{}`))
+	if out.Verdict != store.VerdictRetry {
+		t.Fatalf("%+v", out)
+	}
+	// A refusal is no crash: with its outcome stored, the next attempt sends.
+	b.acts["test/a"] = func(context.Context, *Call) (Result, error) { return nil, nil }
+	saved := b.memory.saved
+	for _, result := range out.Steps {
+		saved = slices.DeleteFunc(saved, func(s store.StepResult) bool { return s.Step == result.Step })
+		saved = append(saved, result)
+	}
+	if out = b.compile(route).Run(t.Context(), claimed(`{}`, saved...)); out.Verdict != store.VerdictSucceeded {
+		t.Errorf("after a refusal: %+v", out)
+	}
 }

@@ -48,6 +48,7 @@ type run struct {
 	failure map[string]any     // on_dead only
 	results map[string]any     // steps.<id>
 	unsaved []store.StepResult // go with the outcome
+	begun   bool               // the step that runs is noted as begun
 	trace   trace
 }
 
@@ -108,6 +109,7 @@ func (r *run) one(ctx context.Context, s *compiled, last bool) *store.Outcome {
 		return &end
 	}
 	began := r.o.Now()
+	r.begun = false
 	effects := newEffects(r.o.Store, r.holder, r.claimed.Delivery.Destination.Tenant, s.connectionName)
 	result, err := r.attempt(ctx, s, effects)
 	var failed core.Reason
@@ -123,6 +125,9 @@ func (r *run) one(ctx context.Context, s *compiled, last bool) *store.Outcome {
 	}
 	if err != nil {
 		end := r.end(ctx, s, effects, err)
+		if r.begun && end.Verdict != store.VerdictDead {
+			r.unsaved = append(r.unsaved, notDone(s))
+		}
 		r.trace.add(s, statusOf(end.Verdict), end.Reason, end.Message, r.o.Now().Sub(began))
 		return &end
 	}
@@ -162,6 +167,11 @@ func (r *run) attempt(ctx context.Context, s *compiled, effects *heldEffects) (r
 	with, err := r.evaluate(ctx, s)
 	if err != nil {
 		return nil, err
+	}
+	if s.stopsOnUnknown() && r.failure == nil {
+		if err := r.begin(ctx, s); err != nil {
+			return nil, err
+		}
 	}
 	d := &r.claimed.Delivery
 	call := &Call{
@@ -269,17 +279,25 @@ func (r *run) save(ctx context.Context, s *compiled, raw []byte, plain map[strin
 		end := interrupted(ctx, "interrupted after step "+s.ID)
 		return &end
 	}
+	err := r.flush(ctx)
+	if errors.Is(err, store.ErrLostClaim) {
+		end := lost()
+		return &end
+	}
+	if err != nil {
+		r.o.Log.Error("a step's result could not be kept; the delivery goes on later", "delivery", r.holder.Delivery.String(), "step", s.ID, "error", err)
+		return &store.Outcome{Verdict: store.VerdictDefer, Delay: storeAway, Reason: core.ReasonInternal, Message: "the store was away after step " + s.ID}
+	}
+	return nil
+}
+
+// flush keeps what isn't kept yet, in order.
+func (r *run) flush(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleWrite)
 	defer cancel()
 	for len(r.unsaved) > 0 {
-		err := r.o.Store.SaveStep(ctx, r.holder, r.unsaved[0])
-		if errors.Is(err, store.ErrLostClaim) {
-			end := lost()
-			return &end
-		}
-		if err != nil {
-			r.o.Log.Error("a step's result could not be kept; the delivery goes on later", "delivery", r.holder.Delivery.String(), "step", s.ID, "error", err)
-			return &store.Outcome{Verdict: store.VerdictDefer, Delay: storeAway, Reason: core.ReasonInternal, Message: "the store was away after step " + s.ID}
+		if err := r.o.Store.SaveStep(ctx, r.holder, r.unsaved[0]); err != nil {
+			return err
 		}
 		r.unsaved = r.unsaved[1:]
 	}

@@ -24,6 +24,11 @@ import (
 )
 
 // settings are a connection to the test's server.
+// keeps is a store that keeps steps.
+type keeps struct{ step.Store }
+
+func (keeps) SaveStep(context.Context, store.Holder, store.StepResult) error { return nil }
+
 func settings(p *post, mode string) map[string]any {
 	s := map[string]any{"host": "127.0.0.1", "port": int64(p.listener.Addr().(*net.TCPAddr).Port), "tls": mode, "from": "Compta Été <compta@example.fr>"}
 	if p.user != "" {
@@ -52,7 +57,7 @@ func compile(t *testing.T, p *post, settings map[string]any, with map[string]any
 		t.Fatal(err)
 	}
 	program, err := step.Compile(config.Route{Name: "r", Steps: []config.Step{{ID: "mail", Use: "email/send", With: with, OnUnknown: onUnknown}}},
-		registry, opened, step.Options{})
+		registry, opened, step.Options{Store: keeps{}})
 	if err != nil {
 		t.Fatal(err)
 	}

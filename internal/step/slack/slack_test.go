@@ -2,6 +2,7 @@ package slack
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"io"
 	"net/http"
@@ -75,6 +76,11 @@ func run(t *testing.T, url string, s config.Step, data any) store.Outcome {
 	return runWithin(t, 0, url, s, data)
 }
 
+// keeps is a store that keeps steps.
+type keeps struct{ step.Store }
+
+func (keeps) SaveStep(context.Context, store.Holder, store.StepResult) error { return nil }
+
 func runWithin(t *testing.T, timeout time.Duration, url string, s config.Step, data any) store.Outcome {
 	t.Helper()
 	s.ID, s.Use = "tell", "slack/post"
@@ -89,7 +95,7 @@ func runWithin(t *testing.T, timeout time.Duration, url string, s config.Step, d
 	if err != nil {
 		t.Fatal(err)
 	}
-	p, err := step.Compile(config.Route{Name: "r", Steps: []config.Step{s}}, registry, opened, step.Options{})
+	p, err := step.Compile(config.Route{Name: "r", Steps: []config.Step{s}}, registry, opened, step.Options{Store: keeps{}})
 	if err != nil {
 		t.Fatal(err)
 	}
