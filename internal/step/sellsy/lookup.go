@@ -43,6 +43,7 @@ func (c *client) lookUp(ctx context.Context, e *estimate, payer reference) (foun
 		var page struct {
 			Pagination struct {
 				Count  int             `json:"count"`
+				Total  int             `json:"total"`
 				Offset json.RawMessage `json:"offset"`
 			} `json:"pagination"`
 			Data *[]invoice `json:"data"`
@@ -54,11 +55,14 @@ func (c *client) lookUp(ctx context.Context, e *estimate, payer reference) (foun
 			return found{}, &netError{cause: errors.New("the search's answer has no data"), status: http.StatusOK}
 		}
 		fresh := all.sort(*page.Data, e.ID, seen)
-		if len(*page.Data) == 0 || len(*page.Data) < pageSize && page.Pagination.Count < pageSize {
+		next := cursor(page.Pagination.Offset)
+		stuck := next == "" || next == offset || !fresh
+		// A short page is the last one, unless there are more by the search's own count.
+		short := len(*page.Data) < pageSize && page.Pagination.Count < pageSize
+		if len(*page.Data) == 0 || short && (stuck || page.Pagination.Total <= len(seen)) {
 			return all, nil
 		}
-		next := cursor(page.Pagination.Offset)
-		if next == "" || next == offset || !fresh {
+		if stuck {
 			// A full page that leads nowhere: what comes behind it can't be seen, so nothing is certain.
 			return found{}, &netError{cause: errors.New("the search's pages don't end"), status: http.StatusOK}
 		}
