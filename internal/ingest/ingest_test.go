@@ -2,6 +2,7 @@ package ingest
 
 import (
 	"bytes"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"net"
@@ -288,12 +289,17 @@ func TestCredentialsAreNotStored(t *testing.T) {
 			t.Errorf("%s with a wrong one: answered %d %v", name, got.status, got.header)
 		}
 	}
+	// Senders whose settings are wrong.
+	h.send("POST", "/in/header", http.Header{"Api-Key": {"Token planted-token"}}, body)
+	h.send("POST", "/in/query?a=1;token=planted-token", nil, body)
+	h.send("POST", "/in/basic?auth="+base64.StdEncoding.EncodeToString([]byte("user:planted-token")),
+		http.Header{"X-Password": {"planted-token"}}, []byte("token=planted-token&a=1"))
 	var all strings.Builder
 	for _, e := range h.store.stored() {
 		fmt.Fprintln(&all, string(e.Header), e.Query, string(e.Body))
 	}
-	for _, r := range h.waitKept(3) {
-		fmt.Fprintln(&all, string(r.Header), r.Query, string(r.Body))
+	for _, r := range h.waitKept(6) {
+		fmt.Fprintln(&all, string(r.Header), r.Query, r.Path, string(r.Body))
 	}
 	for _, planted := range []string{"planted", "cGxhbnRl", "dXNlcjpwbGFudGVk"} {
 		if strings.Contains(all.String(), planted) {

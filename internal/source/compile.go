@@ -126,6 +126,7 @@ func (s *Source) compileAuth(in config.Source, p *Preset) error {
 
 func (s *Source) compileVerify(v *Verify, secrets []string) error {
 	s.secret = secrets[0]
+	s.hidden = hiding(secrets)
 	at, err := v.place()
 	if err != nil {
 		return err

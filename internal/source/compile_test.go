@@ -37,6 +37,7 @@ func TestSourceThatCannotBeVerifiedIsRefused(t *testing.T) {
 		{"nothing behind the prefix", config.Source{Preset: "standard-webhooks", Secrets: secrets("whsec_")}, "secret", "empty"},
 		{"no base64", config.Source{Preset: "standard-webhooks", Secrets: secrets("whsec_*")}, "secret", "base64"},
 		{"no hexadecimal", config.Source{Preset: "github", Secrets: secrets("xy"), Verify: verify("key", "hex")}, "secret", "hex"},
+		{"an empty password", config.Source{Preset: "generic", Secrets: secrets(":"), Verify: verify("scheme", "basic", "header", "Authorization")}, "secret", "user:password"},
 		{"a user without a password", config.Source{Preset: "generic", Secrets: key, Verify: verify("scheme", "basic", "header", "Authorization")}, "secret", "user:password"},
 		{"another auth", config.Source{Preset: "sellsy", Auth: "maybe"}, "auth", "none"},
 		{"auth none and verify", config.Source{Auth: "none", Verify: verify("scheme", "token")}, "auth", "one of them"},

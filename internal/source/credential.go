@@ -28,8 +28,8 @@ func newCredential(v *Verify, secrets []string, at place) (*credential, error) {
 	seed := sha256.Sum256([]byte("relais credential\x00" + secrets[0]))
 	c.key = seed[:]
 	for _, secret := range secrets {
-		if c.basic && !strings.Contains(secret, ":") {
-			return nil, invalid("secret", "the secret of a basic source is user:password")
+		if _, password, ok := strings.Cut(secret, ":"); c.basic && (!ok || password == "") {
+			return nil, invalid("secret", "the secret of a basic source is user:password, and neither may be missing")
 		}
 		c.sums = append(c.sums, c.sum(secret))
 	}
@@ -117,6 +117,39 @@ func (s *Source) StoredQuery(req *Request) string {
 		}
 	}
 	return strings.Join(kept, "&")
+}
+
+// Hide takes the source's secrets out of what is kept of a refused request: a sender whose settings are
+// wrong gives them at another place than verification looks at.
+func (s *Source) Hide(text string) string {
+	if s.hidden == nil {
+		return text
+	}
+	return s.hidden.Replace(text)
+}
+
+const (
+	// shortestHidden is as short as a secret may be that is looked for: to hide "test" would garble what is
+	// kept and protect nothing.
+	shortestHidden = 6
+	hiddenText     = "[secret]"
+)
+
+func hiding(secrets []string) *strings.Replacer {
+	var pairs []string
+	add := func(text string) {
+		if len(text) >= shortestHidden {
+			pairs = append(pairs, text, hiddenText, url.QueryEscape(text), hiddenText, url.PathEscape(text), hiddenText,
+				base64.StdEncoding.EncodeToString([]byte(text)), hiddenText)
+		}
+	}
+	for _, secret := range secrets {
+		add(secret)
+		if _, password, ok := strings.Cut(secret, ":"); ok {
+			add(password)
+		}
+	}
+	return strings.NewReplacer(pairs...)
 }
 
 // text is what a sender writes at the place.

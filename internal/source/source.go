@@ -38,6 +38,7 @@ type Source struct {
 	signature  *signature
 	credential *credential
 	secret     string // the first one, to sign with
+	hidden     *strings.Replacer
 	keepHeader func(name string) bool
 
 	formatForm, formatJSON, formatOther formatOf
