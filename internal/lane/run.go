@@ -14,10 +14,11 @@ import (
 )
 
 // What a stop allows once its own time is up: for runners to come back after their context ended, and
-// for their outcomes to be written.
+// for their outcomes to be written and told.
 const (
-	stopRunners = 3 * time.Second
-	stopStore   = 2 * time.Second
+	stopRunners  = 3 * time.Second
+	stopStore    = 2 * time.Second
+	stopTellings = 5 * time.Second
 )
 
 // Lanes moves deliveries. Make one with New; Run works until Stop or the end of its context.
@@ -177,9 +178,10 @@ func (l *Lanes) endAllAttempts() {
 	}
 }
 
-// awaitTellings lets those who are told of dead deliveries end within the stop's time.
+// awaitTellings lets those who are told of dead deliveries end. Their time begins when the stop's own is up:
+// what a stop cuts off may be dead only then.
 func (l *Lanes) awaitTellings() {
-	stop := context.AfterFunc(l.grace, l.endTellings)
+	stop := context.AfterFunc(l.grace, func() { time.AfterFunc(stopTellings, l.endTellings) })
 	defer stop()
 	l.tellings.Wait()
 	l.endTellings()

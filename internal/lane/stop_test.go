@@ -122,3 +122,40 @@ func TestStopWhileTheStoreIsAwayEnds(t *testing.T) {
 		}
 	})
 }
+
+// TestWhatAStopEndsAsDeadIsTold: an attempt that was cut off may end as dead (it sent what mustn't be sent
+// twice), right when the stop's own time is up.
+func TestWhatAStopEndsAsDeadIsTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newModelStore(t)
+		c := &configuration{of: map[core.Destination]configured{}}
+		c.set(route("a"), Settings{}, func(ctx context.Context, _ *store.Claimed) store.Outcome {
+			<-ctx.Done()
+			return store.Outcome{Verdict: store.VerdictDead, Reason: core.ReasonUnknown}
+		})
+		s.add(route("a"), 0)
+		told := 0
+		l := New(Options{
+			Store: s, Node: "node", Alone: true, Settings: c.settings,
+			OnDead: func(ctx context.Context, _ store.Claimed, _ store.Outcome) {
+				select {
+				case <-ctx.Done():
+				case <-time.After(time.Second):
+					told++
+				}
+			},
+		})
+		result := make(chan error, 1)
+		go func() { result <- l.Run(t.Context()) }()
+		synctest.Wait()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		l.Stop(ctx)
+		if err := <-result; err != nil {
+			t.Error(err)
+		}
+		if told != 1 {
+			t.Error("nobody was told of the delivery that the stop ended as dead")
+		}
+	})
+}
