@@ -111,7 +111,7 @@ func (p *program) fail(err error) int {
 		f = p.failureOf(err)
 	}
 	if f.text != "" {
-		p.complain("relais: %s\n", f.text)
+		p.complain("relais: %s\n", printableLines(f.text))
 	}
 	if f.hint != "" {
 		p.complain("%s\n", f.hint)

@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"io"
 	"maps"
 	"math"
 	"net/http"
@@ -11,6 +12,7 @@ import (
 	"strings"
 	"text/tabwriter"
 	"time"
+	"unicode"
 )
 
 // say prints a message.
@@ -27,12 +29,25 @@ func (p *program) printf(format string, args ...any) {
 // complain prints to the standard error, after which there is nobody to tell.
 func (p *program) complain(format string, args ...any) { _, _ = fmt.Fprintf(p.stderr, format, args...) }
 
-// printJSON prints data for programs, as the API gives it.
+// printJSON prints data for programs, as the API gives it. JSON escapes some control characters only;
+// the others, which can stand inside strings alone, are escaped too: people read it on terminals.
 func (p *program) printJSON(v any) error {
-	out := json.NewEncoder(p.stdout)
+	var text, escaped strings.Builder
+	out := json.NewEncoder(&text)
 	out.SetEscapeHTML(false)
 	out.SetIndent("", "  ")
-	return out.Encode(v)
+	if err := out.Encode(v); err != nil {
+		return err
+	}
+	for _, r := range text.String() {
+		if r != '\n' && moves(r) {
+			fmt.Fprintf(&escaped, `\u%04x`, r)
+		} else {
+			escaped.WriteRune(r)
+		}
+	}
+	_, err := io.WriteString(p.stdout, escaped.String())
+	return err
 }
 
 // table prints rows under a heading of the catalogue, whose columns are separated by "|".
@@ -72,11 +87,17 @@ func (p *program) headers(h http.Header) {
 // oneLine keeps what came from outside from moving the cursor of whoever reads.
 func oneLine(s string) string {
 	return strings.Map(func(r rune) rune {
-		if r < ' ' || r >= 0x7f && r < 0xa0 {
+		if moves(r) {
 			return ' '
 		}
 		return r
 	}, s)
+}
+
+// moves tells that a character changes what a terminal does, breaks the line, or writes the text around
+// it in another direction.
+func moves(r rune) bool {
+	return unicode.IsControl(r) || r == '\u2028' || r == '\u2029' || unicode.Is(unicode.Bidi_Control, r)
 }
 
 // clip shortens a text for a table; the whole stands in the thing's own page.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"go/ast"
 	"go/parser"
 	"go/token"
@@ -152,10 +153,25 @@ func TestAmountsAndSizesAreReadable(t *testing.T) {
 		{short(12 * time.Millisecond), "12 ms"},
 		{short(125 * time.Second), "2 min 05 s"},
 		{oneLine("a\nb\x1b[31m\u009b"), "a b [31m "},
+		{oneLine("facture\u202efdp.exe\u2069\u2028"), "facture fdp.exe  "},
 		{clip("été comme hiver", 6), "été c…"},
 	} {
 		if c.got != c.want {
 			t.Errorf("got %q want %q", c.got, c.want)
 		}
+	}
+}
+
+func TestJSONMovesNoCursor(t *testing.T) {
+	var out strings.Builder
+	p := &program{stdout: &out}
+	planted := "\u009b31m\x7f\x1b[2J\u202e\n\u00e9"
+	if err := p.printJSON(map[string]string{"type": planted}); err != nil {
+		t.Fatal(err)
+	}
+	want := "{\n  \"type\": \"\\u009b31m\\u007f\\u001b[2J\\u202e\\n\u00e9\"\n}\n"
+	var back map[string]string
+	if err := json.Unmarshal([]byte(out.String()), &back); err != nil || back["type"] != planted || out.String() != want {
+		t.Errorf("printed %q, want %q; read again as %q, %v", out.String(), want, back["type"], err)
 	}
 }

@@ -150,4 +150,13 @@ func TestHealthReadyAndMetricsAnswer(t *testing.T) {
 	if status, _ := r.get("http://" + r.at.Listen + "/metrics"); status != http.StatusNotFound {
 		t.Errorf("the public address answered /metrics with %d", status)
 	}
+	// A path is what it is: nobody is sent elsewhere, and what nothing stands at is counted.
+	for _, path := range []string{"//in/sellsy", "/in/../in/sellsy", "//health"} {
+		if status, _ := r.get("http://" + r.at.Listen + path); status != http.StatusNotFound {
+			t.Errorf("the public address answered %s with %d", path, status)
+		}
+	}
+	if _, text := r.get("http://" + r.at.Admin + "/metrics"); !strings.Contains(text, `webhook_failures_total{reason="source_unknown",source="(unknown)"} 4`) {
+		t.Error("requests to nothing are not counted")
+	}
 }

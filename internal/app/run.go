@@ -108,10 +108,17 @@ func (a *App) listen(ctx context.Context) (*listeners, error) {
 }
 
 func (a *App) publicServer() *http.Server {
-	mux := http.NewServeMux()
-	mux.Handle("GET /health", api.Health(a.options.Version, a.state, time.Now))
-	mux.Handle("/", a.ingest)
-	s := &http.Server{Handler: mux, ErrorLog: slog.NewLogLogger(a.log.Handler(), slog.LevelDebug)} //nolint:gosec // Bound sets its timeouts
+	health := api.Health(a.options.Version, a.state, time.Now)
+	// Not a ServeMux: it would redirect paths such as //in/sellsy, past the limits and unseen, and a sender
+	// that follows the redirect of a POST may follow it without the body.
+	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/health" && (r.Method == http.MethodGet || r.Method == http.MethodHead) {
+			health.ServeHTTP(w, r)
+			return
+		}
+		a.ingest.ServeHTTP(w, r)
+	})
+	s := &http.Server{Handler: handler, ErrorLog: slog.NewLogLogger(a.log.Handler(), slog.LevelDebug)} //nolint:gosec // Bound sets its timeouts
 	ingest.Bound(s, a.current.Load().config.Ingest)
 	return s
 }
