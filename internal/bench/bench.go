@@ -35,9 +35,10 @@ type Options struct {
 	Results string
 	// Revision is the revision of the source, for the record; default what git says here.
 	Revision string
-	// Turn is how long one turn of load lasts, after a fifth of it to warm up; default 6 s.
+	// Turn is how long one turn of load lasts, after a fifth of it to warm up; default 4 s.
 	Turn time.Duration
-	// Rounds is how many turns each side of a ratio gets; default 3.
+	// Rounds is how many turns each side of a ratio gets; default 5: the median of many short turns forgets
+	// what else the machine did in some of them.
 	Rounds int
 	// Events is how many events wait in the large database; default 1,000,000.
 	Events int
@@ -55,10 +56,10 @@ func (o *Options) setDefaults() error {
 		o.Binary = binary
 	}
 	if o.Turn <= 0 {
-		o.Turn = 6 * time.Second
+		o.Turn = 4 * time.Second
 	}
 	if o.Rounds <= 0 {
-		o.Rounds = 3
+		o.Rounds = 5
 	}
 	if o.Events <= 0 {
 		o.Events = 1_000_000
