@@ -48,12 +48,14 @@ func (a *App) recount(ctx context.Context) {
 // fanOut makes the deliveries of events that match too many destinations for one commit. The order is
 // in the database with a cursor: a process that dies here goes on where it was.
 func (a *App) fanOut(ctx context.Context) {
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-a.fanOutWake:
-		case <-time.After(fanOutEvery):
+	for more := false; ; {
+		if !more {
+			select {
+			case <-ctx.Done():
+				return
+			case <-a.fanOutWake:
+			case <-time.After(fanOutEvery):
+			}
 		}
 		orders, err := a.store.PendingFanOuts(ctx, fanOutOrders)
 		for _, order := range orders {
@@ -61,6 +63,7 @@ func (a *App) fanOut(ctx context.Context) {
 				break
 			}
 		}
+		more = err == nil && len(orders) == fanOutOrders && ctx.Err() == nil
 		if err != nil {
 			a.complain(ctx, "fanning out", err)
 		}
