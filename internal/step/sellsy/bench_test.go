@@ -224,6 +224,7 @@ type bench struct {
 	sellsy  *sandbox.Sandbox
 	book    book
 	account *Connection
+	event   *core.Event // that attempts are for; may be nil
 }
 
 func newBench(t *testing.T, b book, o sandbox.Options) *bench {
@@ -274,9 +275,9 @@ func (b *bench) attempt(holder store.Holder, account *Connection, with map[strin
 	defer cancel()
 	return run(ctx, &step.Call{
 		With: with, Connection: account, ConnectionName: "compta", StepID: "facture",
-		Delivery: core.Delivery{ID: holder.Delivery, Claim: holder.Claim},
-		Effects:  &ledgerOf{book: b.book, holder: holder, states: map[string]store.EffectState{}},
-		Log:      slog.New(slog.DiscardHandler), Now: time.Now,
+		Delivery: core.Delivery{ID: holder.Delivery, Claim: holder.Claim}, Event: b.event,
+		Effects: &ledgerOf{book: b.book, holder: holder, states: map[string]store.EffectState{}},
+		Log:     slog.New(slog.DiscardHandler), Now: time.Now,
 	})
 }
 

@@ -277,6 +277,7 @@ func (c *creation) duplicate(ctx context.Context, list []invoice) error {
 }
 
 func (c *creation) done(ctx context.Context, m *made) error {
+	m.Event = c.event()
 	result, err := json.Marshal(m)
 	if err != nil {
 		return err

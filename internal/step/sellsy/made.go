@@ -34,6 +34,11 @@ type made struct {
 	Match      bool   `json:"totals_match"`
 	Validated  bool   `json:"validated"`
 	Message    string `json:"message"`
+	// Event is the one whose delivery made or found the invoice: Sellsy tells each change of a quote's
+	// status, the one that the invoice brings about too, and steps that ask for "created" run for one.
+	Event string `json:"event,omitempty"`
+	// others is set where the ledger's invoice was created for another event.
+	others bool
 }
 
 func newMade(status string, inv *invoice, e *estimate) *made {
@@ -58,8 +63,12 @@ func newMade(status string, inv *invoice, e *estimate) *made {
 }
 
 func (m *made) result() step.Result {
+	status := m.Status
+	if m.others {
+		status = statusExisting
+	}
 	return step.Result{
-		"status": m.Status, "id": m.ID, "number": m.Number, "invoice_status": m.InvoiceStatus,
+		"status": status, "id": m.ID, "number": m.Number, "invoice_status": m.InvoiceStatus,
 		"currency": m.Currency, "total_excl_tax": m.Excl, "total_incl_tax": m.Incl,
 		"estimate": m.Estimate, "estimate_number": m.EstimateName, "estimate_total_incl_tax": m.EstimateIncl,
 		"difference": m.Difference, "totals_match": m.Match, "validated": m.Validated, "message": m.Message,
@@ -71,6 +80,7 @@ func (m *made) result() step.Result {
 func (c *creation) recorded(ctx context.Context, result json.RawMessage) (*made, error) {
 	var m made
 	if err := json.Unmarshal(result, &m); err == nil && m.ID > 0 && m.Status != "" {
+		m.others = m.Status == statusCreated && m.Event != c.event()
 		return &m, nil
 	}
 	var said struct {
@@ -93,6 +103,13 @@ func (c *creation) recorded(ctx context.Context, result json.RawMessage) (*made,
 		return nil, failure(fmt.Sprintf("read estimate %d", c.id), err)
 	}
 	return newMade(statusExisting, inv, e), nil
+}
+
+func (c *creation) event() string {
+	if c.call.Event == nil {
+		return ""
+	}
+	return c.call.Event.ID.String()
 }
 
 func unquoted(raw json.RawMessage) string {

@@ -469,3 +469,27 @@ func TestWhatMayBeMadeIsNeverTooOldToBeLookedFor(t *testing.T) {
 		})
 	}
 }
+
+// TestOneEventIsToldThatItMadeTheInvoice: Sellsy tells each change of a quote's status, the one that our
+// invoice brings about too. Steps that ask for status "created" run for one event, its retries and replays.
+func TestOneEventIsToldThatItMadeTheInvoice(t *testing.T) {
+	for _, fault := range []string{"", "POST /v2/invoices times=1 drop_answer"} {
+		t.Run(fault, func(t *testing.T) {
+			forBooks(t, func(t *testing.T, k book) {
+				b := newBench(t, k, sandbox.Options{})
+				id := b.estimate(sandbox.Estimate{})
+				b.misbehave(fault)
+				first, second := core.NewEventID(), core.NewEventID()
+				for i, c := range []struct {
+					event  core.EventID
+					status string
+				}{{first, statusCreated}, {second, statusExisting}, {first, statusCreated}, {second, statusExisting}} {
+					b.event = &core.Event{ID: c.event}
+					if out := b.drive(b.book.deliver(t), with(id)); out.result["status"] != c.status || out.result["id"] != b.invoices(id)[0] {
+						t.Errorf("delivery %d: %v %v, want %s", i+1, out.result, out.dead, c.status)
+					}
+				}
+			})
+		})
+	}
+}
