@@ -81,7 +81,7 @@ func New(ctx context.Context, o Options) (*App, error) {
 	if err != nil {
 		return nil, err
 	}
-	log.HideSecrets(secretsOf(cfg))
+	log.HideSecrets(revealed(cfg.Secrets))
 	if cfg.Store != (config.Secret{}) {
 		return nil, core.Errorf(core.CodeInvalid, "store: only the embedded store is there yet; leave store out")
 	}
@@ -196,8 +196,9 @@ func (a *App) activate(ctx context.Context, g *generation) error {
 
 // settings is what the lanes ask about a destination.
 func (a *App) settings(d core.Destination) (lane.Settings, lane.Runner, bool) {
-	p, ok := a.current.Load().programs[d]
-	return p.settings, narrated{p.steps, a.narrator}, ok
+	now := a.current.Load()
+	p, ok := now.programs[d]
+	return p.settings, narrated{p.steps, a.narrator, now.hide}, ok
 }
 
 // stored is called when a batch was stored.
@@ -250,7 +251,7 @@ func (a *App) reload(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	a.log.HideSecrets(secretsOf(cfg))
+	a.log.HideSecrets(revealed(cfg.Secrets))
 	g, err := build(cfg, a.stepOptions(), time.Now())
 	if err != nil {
 		return err
@@ -261,23 +262,11 @@ func (a *App) reload(ctx context.Context) error {
 	return a.activate(ctx, g)
 }
 
-// secretsOf lists every secret of a configuration, for the log to keep out.
-func secretsOf(c *config.Config) []string {
-	var out []string
-	for i := range c.Sources {
-		for _, s := range c.Sources[i].Secrets {
-			out = append(out, s.Reveal())
-		}
-	}
-	for i := range c.Connections {
-		for _, value := range c.Connections[i].Settings {
-			if s, ok := value.(config.Secret); ok {
-				out = append(out, s.Reveal())
-			}
-		}
-	}
-	if !c.Store.IsZero() {
-		out = append(out, c.Store.Reveal())
+// revealed is what must be known of secrets to keep them out of texts.
+func revealed(secrets []config.Secret) []string {
+	out := make([]string, len(secrets))
+	for i, s := range secrets {
+		out[i] = s.Reveal()
 	}
 	return out
 }

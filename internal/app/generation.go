@@ -3,6 +3,7 @@ package app
 import (
 	"errors"
 	"log/slog"
+	"strings"
 	"time"
 
 	"relais/internal/config"
@@ -17,6 +18,7 @@ import (
 	"relais/internal/step/httpreq"
 	"relais/internal/step/sellsy"
 	"relais/internal/step/slack"
+	"relais/internal/telemetry"
 )
 
 // generation is everything that is made of one configuration. It never changes; a reload makes another
@@ -28,6 +30,8 @@ type generation struct {
 	routes   *route.Set
 	programs map[core.Destination]program
 	egress   *egress.Egress
+	// hide takes the configuration's secrets out of what is said of an attempt.
+	hide *strings.Replacer
 
 	connections step.Connections
 }
@@ -48,7 +52,7 @@ func registry(e *egress.Egress) *step.Registry {
 
 // build makes a generation, or says everything that keeps it from being made.
 func build(c *config.Config, options step.Options, now time.Time) (*generation, error) {
-	g := &generation{config: c, loadedAt: now, programs: map[core.Destination]program{}}
+	g := &generation{config: c, loadedAt: now, programs: map[core.Destination]program{}, hide: telemetry.Hiding(revealed(c.Secrets))}
 	var problems config.Problems
 	note := func(field string, err error) {
 		if err != nil {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"log/slog"
+	"strings"
 	"sync"
 	"time"
 
@@ -58,11 +59,16 @@ func (n *narrator) note(id core.DeliveryID, results []store.StepResult) {
 type narrated struct {
 	lane.Runner
 	narrator *narrator
+	hide     *strings.Replacer
 }
 
 func (r narrated) Run(ctx context.Context, claimed *store.Claimed) store.Outcome {
 	began := time.Now()
 	outcome := r.Runner.Run(ctx, claimed)
+	// What another system answered stands in a message, and may repeat what it was sent.
+	outcome.Message = r.hide.Replace(outcome.Message)
+	outcome.Attempt.Message = r.hide.Replace(outcome.Attempt.Message)
+	outcome.Attempt.Trace = json.RawMessage(r.hide.Replace(string(outcome.Attempt.Trace)))
 	r.narrator.tell(ctx, claimed, &outcome, time.Since(began))
 	return outcome
 }

@@ -44,7 +44,7 @@ func TestEachAttemptHasALineWithReferenceAmountAndOutcome(t *testing.T) {
 		{Verdict: store.VerdictRetry, Reason: core.ReasonTimeout, Message: "too long"},
 		{Verdict: store.VerdictDead, Reason: core.ReasonStatus},
 	} {
-		r := narrated{kept{save: n.watch(kept{}).SaveStep, outcome: outcome}, n}
+		r := narrated{kept{save: n.watch(kept{}).SaveStep, outcome: outcome}, n, telemetry.Hiding(nil)}
 		r.Run(t.Context(), claimed)
 	}
 	lines := strings.Split(strings.TrimSpace(out.String()), "\n")

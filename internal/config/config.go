@@ -40,6 +40,10 @@ type Config struct {
 	// Redacted is the file's text with secrets replaced, for the record.
 	Redacted []byte
 
+	// Secrets are all of the configuration's, for whatever must be kept free of them: those that are read
+	// as secrets, and those that steps are given to send along.
+	Secrets []Secret `json:"-"`
+
 	places map[string]Place
 }
 

@@ -56,6 +56,9 @@ func read(path, dir string, text []byte, env lookup, catalog Catalog) (*Config, 
 	}
 	c.Hash = hashRoutes(c.Routes)
 	c.Redacted = redacted(root, r.secrets)
+	for _, secret := range slices.Concat(r.secrets, r.sent) {
+		c.Secrets = append(c.Secrets, NewSecret(secret))
+	}
 	return c, nil
 }
 

@@ -21,6 +21,8 @@ type reader struct {
 	places   map[string]Place
 	// secrets are all values that were read as secrets, for the record of the file to leave out.
 	secrets []string
+	// sent are those that steps are given in their parameters, told by the names of keys and variables.
+	sent []string
 }
 
 func (r *reader) fault(at Place, path, format string, args ...any) {

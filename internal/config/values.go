@@ -15,7 +15,38 @@ import (
 func (r *reader) plainValue(n *node, path string) any { return r.value(n, path, expandPlain) }
 
 // templateValue is plainValue for expr.Template: expressions stay, and only they are expressions.
-func (r *reader) templateValue(n *node, path string) any { return r.value(n, path, expandTemplate) }
+func (r *reader) templateValue(n *node, path string) any {
+	r.noteSent(n, false)
+	return r.value(n, path, expandTemplate)
+}
+
+// noteSent notes what in a step's parameters is a secret by the name of its key or of its variable: a
+// token in a header, which whoever receives it may repeat in an answer.
+func (r *reader) noteSent(n *node, named bool) {
+	for _, e := range n.entries {
+		r.noteSent(e.value, named || secretName.MatchString(e.key))
+	}
+	for _, item := range n.items {
+		r.noteSent(item, named)
+	}
+	if n.kind != scalarNode || n.scalar != textScalar {
+		return
+	}
+	if !strings.Contains(n.text, varOpening) {
+		if words := strings.Fields(n.text); named && len(words) > 0 {
+			r.sent = append(r.sent, words[len(words)-1]) // without "Bearer"
+		}
+		return
+	}
+	// What can't be expanded is reported by whoever reads it.
+	_, _ = expandTemplate(n.text, func(name string) (string, bool) {
+		value, set := r.env(name)
+		if named || secretName.MatchString(name) {
+			r.sent = append(r.sent, value)
+		}
+		return value, set
+	})
+}
 
 func (r *reader) value(n *node, path string, expand func(string, lookup) (string, error)) any {
 	switch n.kind {

@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"net/url"
+	"slices"
 	"strings"
 
 	"relais/internal/core"
@@ -143,7 +144,8 @@ func hiding(secrets []string) *strings.Replacer {
 				base64.StdEncoding.EncodeToString([]byte(text)), hiddenText)
 		}
 	}
-	for _, secret := range secrets {
+	// The longest first: where one secret begins another, the rest of the longer would stay.
+	for _, secret := range slices.SortedFunc(slices.Values(secrets), func(a, b string) int { return len(b) - len(a) }) {
 		add(secret)
 		if _, password, ok := strings.Cut(secret, ":"); ok {
 			add(password)

@@ -84,16 +84,25 @@ func (s *scrubber) hide(values []string) {
 			all = append(all, v)
 		}
 	}
+	s.known.Store(&scrubbed{values: all, replacer: Hiding(all)})
+}
+
+// Hiding returns what takes these texts out of a text, as they are and as they stand inside quotes. Texts
+// of fewer than six bytes stay.
+func Hiding(values []string) *strings.Replacer {
 	// The longest first: where one secret begins another, the rest of the longer would stay.
-	slices.SortFunc(all, func(a, b string) int { return len(b) - len(a) })
-	pairs := make([]string, 0, 4*len(all))
-	for _, v := range all {
+	sorted := slices.SortedStableFunc(slices.Values(values), func(a, b string) int { return len(b) - len(a) })
+	pairs := make([]string, 0, 4*len(sorted))
+	for _, v := range sorted {
+		if len(v) < shortestSecret {
+			continue
+		}
 		pairs = append(pairs, v, secretText)
 		if quoted := fmt.Sprintf("%q", v); quoted[1:len(quoted)-1] != v {
 			pairs = append(pairs, quoted[1:len(quoted)-1], secretText)
 		}
 	}
-	s.known.Store(&scrubbed{values: all, replacer: strings.NewReplacer(pairs...)})
+	return strings.NewReplacer(pairs...)
 }
 
 // Write writes one line. slog's handlers write each line with one call.
