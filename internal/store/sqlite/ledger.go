@@ -137,10 +137,7 @@ func (s *Store) ResolveEffect(ctx context.Context, p store.ResolveEffect) (store
 		if e.State == store.EffectDone {
 			return core.Errorf(core.CodeConflict, "the effect %s is done already", p.Key)
 		}
-		if _, held, err := t.hold(e.Holder); err != nil || held {
-			if err == nil {
-				err = core.Errorf(core.CodeConflict, "delivery %s is at the effect %s right now", e.Holder.Delivery, p.Key)
-			}
+		if err := t.resolvable(&e, p.Absent); err != nil {
 			return err
 		}
 		to, said := store.EffectDone, "done "+string(p.Done)
@@ -155,6 +152,26 @@ func (s *Store) ResolveEffect(ctx context.Context, p store.ResolveEffect) (store
 		return t.audit(p.By, "resolve", "effect:"+p.Key, said)
 	})
 	return e, err
+}
+
+// resolvable refuses a person's word where relais will know better: while a delivery is at the effect, and,
+// for "absent", while the delivery that sent it is still to look for it: what was sent may appear late.
+func (t *tx) resolvable(e *store.Effect, absent bool) error {
+	q := t.c.q("SELECT state, claim FROM delivery WHERE id = ?").int(int64(e.Holder.Delivery))
+	state, claim := int64(stateCancelled), int64(0)
+	if q.next() {
+		state, claim = q.colInt(0), q.colInt(1)
+	}
+	if err := q.end(); err != nil {
+		return err
+	}
+	switch {
+	case state == stateRunning && claim == int64(e.Holder.Claim):
+		return core.Errorf(core.CodeConflict, "delivery %s is at the effect %s right now", e.Holder.Delivery, e.Key)
+	case absent && e.State == store.EffectSent && (state == statePending || state == stateRunning):
+		return core.Errorf(core.CodeConflict, "delivery %[1]s sent the effect %[2]s and will look for it by itself: wait until it ended, or cancel it first", e.Holder.Delivery, e.Key)
+	}
+	return nil
 }
 
 func (t *tx) writeEffect(e *store.Effect) error {

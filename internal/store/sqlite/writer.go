@@ -351,6 +351,9 @@ func (w *writer) drain() []*op {
 }
 
 func (w *writer) begin() (*tx, error) {
+	if w.conn == nil { // a rollback failed
+		return nil, errors.New("the connection was lost")
+	}
 	if err := w.conn.q("BEGIN IMMEDIATE").exec(); err != nil {
 		return nil, err
 	}
@@ -359,7 +362,7 @@ func (w *writer) begin() (*tx, error) {
 
 func (w *writer) rollback(mark mark) {
 	w.memory.restore(mark)
-	if w.conn.inTransaction() {
+	if w.conn != nil && w.conn.inTransaction() {
 		if err := w.conn.q("ROLLBACK").exec(); err != nil {
 			w.conn.close()
 			w.conn = nil

@@ -18,6 +18,7 @@ var ledgerTests = map[string]func(*testing.T, *bench){
 	"a move that is sent again is accepted, another one isn't":      movesAreIdempotent,
 	"an absence is stamped once, and reopening forgets it":          absenceIsStamped,
 	"a person ends what can't be decided":                           effectIsResolved,
+	"nobody calls absent what its delivery still looks for":         effectIsNotAbsentTooSoon,
 	"effects are listed by key, prefix and state":                   effectsAreListed,
 	"an effect outlives its event's retention":                      effectOutlives,
 	"two deliveries at the same effect at once: one of them has it": effectRace,
@@ -201,6 +202,29 @@ func effectIsResolved(t *testing.T, b *bench) {
 	b.wantCode(err, core.CodeNotFound)
 	_, err = b.ResolveEffect(b.ctx(), store.ResolveEffect{Key: key, By: "anne"})
 	b.wantCode(err, core.CodeInvalid)
+}
+
+func effectIsNotAbsentTooSoon(t *testing.T, b *bench) {
+	c := b.running("facture")
+	b.openEffect(c)
+	_, err := b.move(c, store.EffectOpen, store.EffectSent)
+	b.must(err)
+	o := b.outcome(c, store.VerdictRetry)
+	o.Delay = 2 * time.Minute
+	b.must(b.finish(o))
+	absent := store.ResolveEffect{Key: key, Absent: true, By: "anne"}
+	_, err = b.ResolveEffect(b.ctx(), absent)
+	b.wantCode(err, core.CodeConflict) // what was sent may still appear, and the delivery looks for it
+	if e, err := b.Effect(b.ctx(), key); err != nil || e.State != store.EffectSent {
+		t.Errorf("the effect is %+v, %v", e, err)
+	}
+	n, err := b.Cancel(b.ctx(), []core.DeliveryID{c.Delivery.ID}, "anne")
+	if err != nil || n != 1 {
+		t.Fatalf("%d cancelled, %v", n, err)
+	}
+	if e, err := b.ResolveEffect(b.ctx(), absent); err != nil || e.State != store.EffectOpen {
+		t.Errorf("resolved as %+v, %v", e, err)
+	}
 }
 
 func effectsAreListed(t *testing.T, b *bench) {
