@@ -110,9 +110,11 @@ func oneAddress(text string) (string, error) {
 		return "", errors.New("it is not a mail address")
 	}
 	address, err := netmail.ParseAddress(text)
-	if err != nil || strings.ContainsAny(address.Address, "\r\n\x00 ") {
+	// A quoted local part may hold what ends the address for a careless mail server; nobody has one.
+	if err != nil || strings.ContainsAny(address.Address, "\r\n\t\x00 <>\"\\") {
 		return "", errors.New("it is not a mail address")
 	}
+	address.Name = oneLine(address.Name) // an encoded word may have held line breaks
 	return address.String(), nil
 }
 
