@@ -8,7 +8,7 @@ import (
 
 // dedupKey is a key with its place. Time is cut into slots as long as the window; a key of slot k is
 // needed until the end of slot k+1, which names its bucket. A key seen within the window is in this
-// slot's bucket or in the one before.
+// slot's bucket or in the one before; or, when the clock was set back since, in the one after.
 type dedupKey struct {
 	key    [16]byte
 	window int64 // milliseconds
@@ -25,7 +25,11 @@ func newDedupKey(key [16]byte, window time.Duration, now int64) dedupKey {
 // seen finds the event that had the key within the window. A key whose event is gone is forgotten: there
 // is nothing to link a repeat to.
 func (t *tx) seen(k dedupKey) (first core.EventID, found bool, err error) {
-	for _, bucket := range [2]int64{k.bucket, k.bucket - k.window/1000} {
+	buckets := []int64{k.bucket, k.bucket - k.window/1000, k.bucket + k.window/1000}
+	if !t.setBack {
+		buckets = buckets[:2]
+	}
+	for _, bucket := range buckets {
 		q := t.c.q("SELECT event, at FROM dedup WHERE bucket = ? AND key = ?").int(bucket).blob(k.key[:])
 		seq := int64(0)
 		if q.next() && k.now-q.colInt(1) < k.window {

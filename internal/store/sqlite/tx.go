@@ -10,6 +10,8 @@ type tx struct {
 	c   *conn
 	m   *memory
 	now int64
+	// setBack says that the clock showed a later time before.
+	setBack bool
 }
 
 func (t *tx) commit() error {

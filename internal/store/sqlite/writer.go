@@ -71,6 +71,7 @@ type writer struct {
 	// lives outlives memory that is read again: the deliveries claimed under it are still running here.
 	lives     map[string]int64
 	retention retention
+	latest    int64        // that the clock showed
 	pages     atomic.Int64 // written to the WAL
 }
 
@@ -357,7 +358,9 @@ func (w *writer) begin() (*tx, error) {
 	if err := w.conn.q("BEGIN IMMEDIATE").exec(); err != nil {
 		return nil, err
 	}
-	return &tx{s: w.s, c: w.conn, m: w.memory, now: w.s.now().UnixMicro()}, nil
+	now := w.s.now().UnixMicro()
+	w.latest = max(w.latest, now)
+	return &tx{s: w.s, c: w.conn, m: w.memory, now: now, setBack: now < w.latest}, nil
 }
 
 func (w *writer) rollback(mark mark) {

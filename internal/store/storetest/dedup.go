@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
@@ -18,6 +19,7 @@ var dedupTests = map[string]func(*testing.T, *bench){
 	"a repeat isn't listed unless asked for":                                repeatsAreListed,
 	"no key is never a repeat":                                              noKeyNoRepeat,
 	"a key is remembered over a restart":                                    keySurvivesRestart,
+	"a key is remembered when the clock is set back":                        keySurvivesClock,
 }
 
 func repeatIsLinked(t *testing.T, b *bench) {
@@ -119,5 +121,21 @@ func keySurvivesRestart(t *testing.T, b *bench) {
 	b.restart()
 	if got := b.send(keyed(b.event(), "k", window))[0]; got.RepeatOf != first.Event.ID {
 		t.Error("after a restart it isn't a repeat")
+	}
+}
+
+// keySurvivesClock sends keys all along a window, and again after the clock was set back a little, so that
+// whatever slots a store keeps keys in, it is set back over the edge of one.
+func keySurvivesClock(t *testing.T, b *bench) {
+	const short, step = 10 * time.Minute, 30 * time.Second
+	for i := range int(short/step) + 1 {
+		key := fmt.Sprint(i)
+		first := keyed(b.event(route("facture")), key, short)
+		b.send(first)
+		b.advance(-step)
+		if got := b.send(keyed(b.event(route("facture")), key, short))[0]; got.RepeatOf != first.Event.ID {
+			t.Errorf("at %s: a repeat of %s, want %s", b.clock.Now(), got.RepeatOf, first.Event.ID)
+		}
+		b.advance(2 * step)
 	}
 }
