@@ -42,40 +42,38 @@ func (t *tx) append(a *store.Accepted) (store.Appended, error) {
 	}
 	repeatOf := e.RepeatOf
 	if key.window > 0 && !a.Force {
-		first, found, err := t.seen(key)
+		earlier, found, err := t.seen(key)
 		if err != nil {
 			return store.Appended{}, err
 		}
 		if found {
-			repeatOf = first
+			repeatOf = earlier
 		}
 	}
 	if repeatOf == e.ID {
 		repeatOf = core.EventID{} // it is the first itself, sent again after an unknown outcome
 	}
-	seq, isNew, err := t.insertEvent(e, repeatOf)
+	first := repeatOf.IsZero() || a.Force
+	if !first {
+		key = dedupKey{}
+	}
+	seq, isNew, err := t.insertEvent(e, repeatOf, key)
 	if err != nil {
 		return store.Appended{}, err
 	}
 	if !isNew {
 		return t.appended(e.ID)
 	}
-	if repeatOf.IsZero() || a.Force {
-		if err := t.insertWork(a, seq, key); err != nil {
+	if first {
+		if err := t.insertWork(a, seq); err != nil {
 			return store.Appended{}, err
 		}
 	}
 	return store.Appended{Seq: seq, RepeatOf: repeatOf}, nil
 }
 
-// insertWork stores what a first event brings with it: its dedup key, and its deliveries or the order
-// to make them.
-func (t *tx) insertWork(a *store.Accepted, seq int64, key dedupKey) error {
-	if key.window > 0 {
-		if err := t.remember(key, seq); err != nil {
-			return err
-		}
-	}
+// insertWork stores what a first event brings with it: its deliveries, or the order to make them.
+func (t *tx) insertWork(a *store.Accepted, seq int64) error {
 	set, err := t.routeSet(a.RouteSet)
 	if err != nil {
 		return err
@@ -102,8 +100,8 @@ func (t *tx) insertWork(a *store.Accepted, seq int64, key dedupKey) error {
 	return nil
 }
 
-// insertEvent stores an event unless its id is stored already.
-func (t *tx) insertEvent(e *core.Event, repeatOf core.EventID) (seq int64, isNew bool, err error) {
+// insertEvent stores an event with the key to be remembered, unless its id is stored already.
+func (t *tx) insertEvent(e *core.Event, repeatOf core.EventID, key dedupKey) (seq int64, isNew bool, err error) {
 	tenant, err := t.name(tenantOr(e.Tenant))
 	if err != nil {
 		return 0, false, err
@@ -128,14 +126,19 @@ func (t *tx) insertEvent(e *core.Event, repeatOf core.EventID) (seq int64, isNew
 		flags |= flagTest
 	}
 	seq = t.m.event + 1
-	q := t.c.q(`INSERT INTO event (seq, id, tenant, source, type, native, at, format, flags, repeat_of)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING`).
+	q := t.c.q(`INSERT INTO event (seq, id, tenant, source, type, native, at, format, flags, repeat_of, key_bucket, key, key_at)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING`).
 		int(seq).blob(e.ID[:]).int(tenant).int(source).text(e.Type).textOrNull(native).
 		int(micros(e.ReceivedAt)).int(format).int(flags)
 	if repeatOf.IsZero() {
 		q.null()
 	} else {
 		q.blob(repeatOf[:])
+	}
+	if key.window > 0 {
+		q.int(key.bucket).blob(key.key[:]).int(key.now)
+	} else {
+		q.null().null().null()
 	}
 	if err := q.exec(); err != nil {
 		return 0, false, err
@@ -144,6 +147,9 @@ func (t *tx) insertEvent(e *core.Event, repeatOf core.EventID) (seq int64, isNew
 		return 0, false, nil
 	}
 	t.m.event = seq
+	if key.window > 0 {
+		t.m.rememberKey(key.place(key.bucket), keySeen{event: seq, at: key.now})
+	}
 	return seq, true, t.c.q("INSERT INTO payload (seq, header, query, path, body) VALUES (?, ?, ?, ?, ?)").
 		int(seq).blob(e.Header).textOrNull(e.Query).textOrNull(e.Path).blob(e.Body).exec()
 }

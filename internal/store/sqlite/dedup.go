@@ -30,18 +30,14 @@ func (t *tx) seen(k dedupKey) (first core.EventID, found bool, err error) {
 		buckets = buckets[:2]
 	}
 	for _, bucket := range buckets {
-		q := t.c.q("SELECT event, at FROM dedup WHERE bucket = ? AND key = ?").int(bucket).blob(k.key[:])
-		seq := int64(0)
-		if q.next() && k.now-q.colInt(1) < k.window {
-			seq = q.colInt(0)
-		}
-		if err := q.end(); err != nil {
+		at, err := t.lookUpKey(k.place(bucket))
+		if err != nil {
 			return first, false, err
 		}
-		if seq == 0 {
+		if at.event == 0 || k.now-at.at >= k.window {
 			continue
 		}
-		q = t.c.q("SELECT id FROM event WHERE seq = ?").int(seq)
+		q := t.c.q("SELECT id FROM event WHERE seq = ?").int(at.event)
 		found = q.next()
 		copy(first[:], q.view(0))
 		if err := q.end(); err != nil || found {
@@ -51,7 +47,17 @@ func (t *tx) seen(k dedupKey) (first core.EventID, found bool, err error) {
 	return first, false, nil
 }
 
-func (t *tx) remember(k dedupKey, seq int64) error {
-	return t.c.q("INSERT OR REPLACE INTO dedup (bucket, key, event, at) VALUES (?, ?, ?, ?)").
-		int(k.bucket).blob(k.key[:]).int(seq).int(k.now).exec()
+func (k *dedupKey) place(bucket int64) keyPlace { return keyPlace{bucket: bucket, key: k.key} }
+
+// lookUpKey finds the newest event that had a key, the zero keySeen where there is none.
+func (t *tx) lookUpKey(p keyPlace) (keySeen, error) {
+	if at, ok := t.m.keys.find(p); ok || !t.m.keys.inTable[p.bucket] {
+		return at, nil
+	}
+	q := t.c.q("SELECT event, at FROM dedup WHERE bucket = ? AND key = ?").int(p.bucket).blob(p.key[:])
+	var at keySeen
+	if q.next() {
+		at = keySeen{event: q.colInt(0), at: q.colInt(1)}
+	}
+	return at, q.end()
 }

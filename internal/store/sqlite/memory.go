@@ -11,6 +11,7 @@ type counts struct {
 	replay                 int64
 	rejectionBytes         int64
 	routeSet               int64 // in force
+	keysMerged             int64 // the last event whose dedup key stands in the table
 
 	// The last numbers given.
 	event, delivery, rejection, lane, name, set, life int64
@@ -25,6 +26,7 @@ type memory struct {
 	byID   map[int64]*lane
 	lives  map[string]int64 // of this opening of the folder, by node
 	pauses map[pauseKey]store.Pause
+	keys   freshKeys
 	undo   []func()
 }
 
@@ -108,7 +110,7 @@ func (w *writer) loadMemory() error {
 		lanes: map[core.Destination]*lane{}, byID: map[int64]*lane{},
 		lives: w.lives, pauses: map[pauseKey]store.Pause{},
 	}
-	for _, load := range []func(*conn) error{m.loadCounts, m.loadNames, m.loadSets, m.loadLanes, m.loadRunning, m.loadPauses} {
+	for _, load := range []func(*conn) error{m.loadCounts, m.loadNames, m.loadSets, m.loadLanes, m.loadRunning, m.loadPauses, m.loadKeys} {
 		if err := load(w.conn); err != nil {
 			return err
 		}
@@ -121,7 +123,7 @@ func (w *writer) loadMemory() error {
 }
 
 func (m *memory) loadCounts(c *conn) error {
-	s := c.q(`SELECT pending, running, dead, replay, rejection_bytes, route_set,
+	s := c.q(`SELECT pending, running, dead, replay, rejection_bytes, route_set, keys_merged,
 		max(event_floor, (SELECT ifnull(max(seq), 0) FROM event)),
 		max(delivery_floor, (SELECT ifnull(max(id), 0) FROM delivery)),
 		max(rejection_floor, (SELECT ifnull(max(id), 0) FROM rejection)),
@@ -129,7 +131,7 @@ func (m *memory) loadCounts(c *conn) error {
 		(SELECT ifnull(max(id), 0) FROM route_set), (SELECT ifnull(max(id), 0) FROM life) FROM tally`)
 	if s.next() {
 		into := []*int64{
-			&m.counts.pending, &m.counts.running, &m.counts.dead, &m.replay, &m.rejectionBytes, &m.routeSet,
+			&m.counts.pending, &m.counts.running, &m.counts.dead, &m.replay, &m.rejectionBytes, &m.routeSet, &m.keysMerged,
 			&m.event, &m.delivery, &m.rejection, &m.lane, &m.name, &m.set, &m.life,
 		}
 		for i, p := range into {

@@ -210,7 +210,11 @@ func (t *tx) retainDedup(done *store.Retained) error {
 		return err
 	}
 	done.DedupKeys = t.c.changes()
-	done.More = done.More || done.DedupKeys == dedupSlice
+	if done.DedupKeys == dedupSlice {
+		done.More = true
+		return nil
+	}
+	done.DedupKeys += t.m.forgetKeys(t.now / 1e6)
 	return nil
 }
 

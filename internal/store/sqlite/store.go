@@ -154,6 +154,7 @@ func (s *Store) start() {
 	s.background.Go(s.writer.loop)
 	s.background.Go(s.checkpoint.loop)
 	s.background.Go(s.releaseResumed)
+	s.background.Go(s.mergeKeys)
 }
 
 // Close waits for the operations that are in the writer, and closes. Later calls fail.

@@ -15,10 +15,10 @@ type tx struct {
 }
 
 func (t *tx) commit() error {
-	if err := t.c.q(`UPDATE tally SET pending = ?, running = ?, dead = ?, replay = ?, rejection_bytes = ?, route_set = ?
-		WHERE (pending, running, dead, replay, rejection_bytes, route_set) <> (?1, ?2, ?3, ?4, ?5, ?6)`).
+	if err := t.c.q(`UPDATE tally SET pending = ?, running = ?, dead = ?, replay = ?, rejection_bytes = ?, route_set = ?, keys_merged = ?
+		WHERE (pending, running, dead, replay, rejection_bytes, route_set, keys_merged) <> (?1, ?2, ?3, ?4, ?5, ?6, ?7)`).
 		int(t.m.counts.pending).int(t.m.counts.running).int(t.m.counts.dead).int(t.m.replay).
-		int(t.m.rejectionBytes).int(t.m.routeSet).exec(); err != nil {
+		int(t.m.rejectionBytes).int(t.m.routeSet).int(t.m.keysMerged).exec(); err != nil {
 		return err
 	}
 	return t.c.q("COMMIT").exec()

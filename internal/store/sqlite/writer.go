@@ -61,6 +61,7 @@ type writer struct {
 	queues [kinds]queue
 	served time.Duration // spent of the queue that was served last
 	signal chan struct{}
+	merge  chan struct{} // holds one: there are dedup keys to merge
 
 	// turn is held during a transaction; the checkpointer takes it to have the WAL to itself.
 	turn sync.Mutex
@@ -76,7 +77,7 @@ type writer struct {
 }
 
 func newWriter(s *Store, mode SyncMode) *writer {
-	return &writer{s: s, sync: mode, signal: make(chan struct{}, 1), lives: map[string]int64{}}
+	return &writer{s: s, sync: mode, signal: make(chan struct{}, 1), merge: make(chan struct{}, 1), lives: map[string]int64{}}
 }
 
 func (w *writer) open() error {
@@ -221,6 +222,7 @@ func (w *writer) loop() {
 		if w.conn != nil {
 			w.pages.Store(int64(w.conn.pagesWritten()))
 		}
+		w.considerKeys()
 		w.turn.Unlock()
 		for _, o := range batch {
 			if err != nil {

@@ -17,9 +17,10 @@ CREATE TABLE tally (
   delivery_floor  INTEGER NOT NULL,
   rejection_floor INTEGER NOT NULL,
   rejection_bytes INTEGER NOT NULL,
-  route_set       INTEGER NOT NULL
+  route_set       INTEGER NOT NULL,
+  keys_merged     INTEGER NOT NULL
 );
-INSERT INTO tally VALUES (1, 0, 0, 0, 0, 0, 0, 0, 0, 0);
+INSERT INTO tally VALUES (1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0);
 
 -- What is searched of an event. What is only shown or delivered stands in payload, so that a search
 -- doesn't read bodies. flags: 1 redacted, 2 test. native is NULL where it is the type.
@@ -33,7 +34,11 @@ CREATE TABLE event (
   at        INTEGER NOT NULL,
   format    INTEGER NOT NULL,
   flags     INTEGER NOT NULL,
-  repeat_of BLOB
+  repeat_of BLOB,
+  -- Its dedup key, until tally.keys_merged passes its seq; see dedup.
+  key_bucket INTEGER,
+  key        BLOB,
+  key_at     INTEGER
 );
 
 CREATE TABLE payload (
@@ -44,6 +49,7 @@ CREATE TABLE payload (
   body   BLOB
 );
 
+-- The keys of events up to tally.keys_merged; newer ones stand in their events' rows, and in memory.
 -- bucket is when the last key of it has lapsed, in seconds: a bucket goes as one range. at is in milliseconds.
 CREATE TABLE dedup (
   bucket INTEGER NOT NULL,

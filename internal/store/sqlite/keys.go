@@ -1,0 +1,217 @@
+package sqlite
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"errors"
+	"maps"
+	"slices"
+	"time"
+)
+
+const (
+	// mergeAt is how many fresh keys there are before they are merged: enough for a page of the table
+	// to get several of them, and few enough to be read at a start.
+	mergeAt = 32_768
+	// mergeSlice is the writer's time for one part of a merge.
+	mergeSlice = 3 * time.Millisecond
+	mergeRetry = time.Second
+)
+
+// freshKeys are the newest dedup keys. Keys are random: put into the table one by one, each would write
+// a page of its own, which is most of what an event costs. So they stand in their events' rows, which
+// are written anyway, and in memory, until there are enough to go into the table in its order.
+//
+// If the process dies at any line of a merge, tally.keys_merged still names the last event before it:
+// the keys of all later events are read again, and put where they may stand already.
+type freshKeys struct {
+	newest  map[keyPlace]keySeen
+	merging *keyRun
+	// inTable are the buckets that the table may hold keys of.
+	inTable map[int64]bool
+}
+
+type keyPlace struct {
+	bucket int64
+	key    [16]byte
+}
+
+func (p keyPlace) compare(q keyPlace) int {
+	return cmp.Or(cmp.Compare(p.bucket, q.bucket), bytes.Compare(p.key[:], q.key[:]))
+}
+
+// keySeen is when a key was seen, in milliseconds, and with which event.
+type keySeen struct{ event, at int64 }
+
+// keyRun is the keys that are being merged. It doesn't change.
+type keyRun struct {
+	keys map[keyPlace]keySeen
+	upTo int64 // the last event whose key may be among them
+}
+
+func (f *freshKeys) find(p keyPlace) (keySeen, bool) {
+	if at, ok := f.newest[p]; ok || f.merging == nil {
+		return at, ok
+	}
+	at, ok := f.merging.keys[p]
+	return at, ok
+}
+
+func (m *memory) rememberKey(p keyPlace, at keySeen) {
+	newest := m.keys.newest
+	before, had := newest[p]
+	newest[p] = at
+	m.onUndo(func() {
+		if had {
+			newest[p] = before
+		} else {
+			delete(newest, p)
+		}
+	})
+}
+
+// forgetKeys drops the fresh keys of buckets whose time has passed. Their events' rows go with the events.
+func (m *memory) forgetKeys(now int64) (n int) {
+	newest := m.keys.newest
+	for p, at := range newest {
+		if p.bucket < now {
+			n++
+			delete(newest, p)
+			m.onUndo(func() { newest[p] = at })
+		}
+	}
+	return n
+}
+
+// loadKeys reads the keys that the table doesn't have yet.
+func (m *memory) loadKeys(c *conn) error {
+	m.keys = freshKeys{newest: map[keyPlace]keySeen{}, inTable: map[int64]bool{}}
+	s := c.q("SELECT seq, key_bucket, key_at, key FROM event WHERE seq > ? AND key_bucket IS NOT NULL").int(m.keysMerged)
+	for s.next() {
+		p := keyPlace{bucket: s.colInt(1)}
+		copy(p.key[:], s.view(3))
+		m.keys.newest[p] = keySeen{event: s.colInt(0), at: s.colInt(2)}
+	}
+	if err := s.end(); err != nil {
+		return err
+	}
+	for bucket, found := int64(-1), true; found; {
+		s := c.q("SELECT bucket FROM dedup WHERE bucket > ? ORDER BY bucket LIMIT 1").int(bucket)
+		if found = s.next(); found {
+			bucket = s.colInt(0)
+			m.keys.inTable[bucket] = true
+		}
+		if err := s.end(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// considerKeys asks for a merge when there are enough fresh keys. The writer calls it between transactions.
+func (w *writer) considerKeys() {
+	if w.memory == nil || len(w.memory.keys.newest) < mergeAt {
+		return
+	}
+	w.askMerge()
+}
+
+// mergeKeys merges fresh keys into the table whenever it is asked to, until the store closes.
+func (s *Store) mergeKeys() {
+	for {
+		select {
+		case <-s.writer.merge:
+		case <-s.closing.Done():
+			return
+		}
+		if err := s.mergeOnce(s.closing); err != nil {
+			select {
+			case <-s.closing.Done():
+				return
+			case <-time.After(mergeRetry):
+				s.writer.askMerge()
+			}
+		}
+	}
+}
+
+func (w *writer) askMerge() {
+	select {
+	case w.merge <- struct{}{}:
+	default:
+	}
+}
+
+// errOtherRun says that the writer's memory was read again, and knows nothing of the run.
+var errOtherRun = errors.New("the merge of dedup keys starts again")
+
+func (s *Store) mergeOnce(ctx context.Context) error {
+	var run *keyRun
+	err := s.do(ctx, housekeeping, func(t *tx) error {
+		run = t.m.startMerge()
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	places := slices.SortedFunc(maps.Keys(run.keys), keyPlace.compare)
+	for len(places) > 0 {
+		done := 0
+		err := s.do(ctx, housekeeping, func(t *tx) (err error) {
+			done, err = t.mergePart(run, places)
+			return err
+		})
+		if err != nil {
+			return err
+		}
+		places = places[done:]
+	}
+	return s.do(ctx, housekeeping, func(t *tx) error { return t.m.endMerge(run) })
+}
+
+// startMerge sets the fresh keys aside to be merged, or returns those that a merge was interrupted at.
+func (m *memory) startMerge() *keyRun {
+	if m.keys.merging != nil {
+		return m.keys.merging
+	}
+	newest := m.keys.newest
+	m.keys.merging = &keyRun{keys: newest, upTo: m.event}
+	m.keys.newest = make(map[keyPlace]keySeen, mergeAt)
+	m.onUndo(func() { m.keys.merging, m.keys.newest = nil, newest })
+	return m.keys.merging
+}
+
+func (t *tx) mergePart(run *keyRun, places []keyPlace) (done int, err error) {
+	if t.m.keys.merging != run {
+		return 0, errOtherRun
+	}
+	began := time.Now()
+	for _, p := range places {
+		done++
+		if p.bucket < t.now/1e6 {
+			continue
+		}
+		at := run.keys[p]
+		if err := t.c.q("INSERT OR REPLACE INTO dedup (bucket, key, event, at) VALUES (?, ?, ?, ?)").
+			int(p.bucket).blob(p.key[:]).int(at.event).int(at.at).exec(); err != nil {
+			return 0, err
+		}
+		// A bucket that is taken for one of the table's, and isn't after all, only costs a look.
+		t.m.keys.inTable[p.bucket] = true
+		if done%64 == 0 && time.Since(began) > mergeSlice {
+			break
+		}
+	}
+	return done, nil
+}
+
+func (m *memory) endMerge(run *keyRun) error {
+	if m.keys.merging != run {
+		return errOtherRun
+	}
+	m.keys.merging = nil
+	m.keysMerged = run.upTo
+	m.onUndo(func() { m.keys.merging = run })
+	return nil
+}
