@@ -51,7 +51,7 @@ func (k *dedupKey) place(bucket int64) keyPlace { return keyPlace{bucket: bucket
 
 // lookUpKey finds the newest event that had a key, the zero keySeen where there is none.
 func (t *tx) lookUpKey(p keyPlace) (keySeen, error) {
-	if at, ok := t.m.keys.find(p); ok || !t.m.keys.inTable[p.bucket] {
+	if at, ok := t.m.keys.find(p); ok || !t.m.keys.inTable[p.bucket].mayHold(&p.key) {
 		return at, nil
 	}
 	q := t.c.q("SELECT event, at FROM dedup WHERE bucket = ? AND key = ?").int(p.bucket).blob(p.key[:])

@@ -28,8 +28,7 @@ const (
 type freshKeys struct {
 	newest  map[keyPlace]keySeen
 	merging *keyRun
-	// inTable are the buckets that the table may hold keys of.
-	inTable map[int64]bool
+	inTable map[int64]*tableBucket
 }
 
 type keyPlace struct {
@@ -46,8 +45,9 @@ type keySeen struct{ event, at int64 }
 
 // keyRun is the keys that are being merged. It doesn't change.
 type keyRun struct {
-	keys map[keyPlace]keySeen
-	upTo int64 // the last event whose key may be among them
+	keys    map[keyPlace]keySeen
+	upTo    int64 // the last event whose key may be among them
+	filters map[int64]keyFilter
 }
 
 func (f *freshKeys) find(p keyPlace) (keySeen, bool) {
@@ -86,7 +86,7 @@ func (m *memory) forgetKeys(now int64) (n int) {
 
 // loadKeys reads the keys that the table doesn't have yet.
 func (m *memory) loadKeys(c *conn) error {
-	m.keys = freshKeys{newest: map[keyPlace]keySeen{}, inTable: map[int64]bool{}}
+	m.keys = freshKeys{newest: map[keyPlace]keySeen{}, inTable: map[int64]*tableBucket{}}
 	s := c.q("SELECT seq, key_bucket, key_at, key FROM event WHERE seq > ? AND key_bucket IS NOT NULL").int(m.keysMerged)
 	for s.next() {
 		p := keyPlace{bucket: s.colInt(1)}
@@ -100,7 +100,7 @@ func (m *memory) loadKeys(c *conn) error {
 		s := c.q("SELECT bucket FROM dedup WHERE bucket > ? ORDER BY bucket LIMIT 1").int(bucket)
 		if found = s.next(); found {
 			bucket = s.colInt(0)
-			m.keys.inTable[bucket] = true
+			m.keys.inTable[bucket] = &tableBucket{unknown: true}
 		}
 		if err := s.end(); err != nil {
 			return err
@@ -156,6 +156,7 @@ func (s *Store) mergeOnce(ctx context.Context) error {
 		return err
 	}
 	places := slices.SortedFunc(maps.Keys(run.keys), keyPlace.compare)
+	run.filters = filtersOf(places)
 	for len(places) > 0 {
 		done := 0
 		err := s.do(ctx, housekeeping, func(t *tx) (err error) {
@@ -197,8 +198,6 @@ func (t *tx) mergePart(run *keyRun, places []keyPlace) (done int, err error) {
 			int(p.bucket).blob(p.key[:]).int(at.event).int(at.at).exec(); err != nil {
 			return 0, err
 		}
-		// A bucket that is taken for one of the table's, and isn't after all, only costs a look.
-		t.m.keys.inTable[p.bucket] = true
 		if done%64 == 0 && time.Since(began) > mergeSlice {
 			break
 		}
@@ -212,6 +211,10 @@ func (m *memory) endMerge(run *keyRun) error {
 	}
 	m.keys.merging = nil
 	m.keysMerged = run.upTo
+	// A filter that stays after an undo only lets a look through that finds nothing.
+	for bucket, filter := range run.filters {
+		m.keys.inTable[bucket] = m.keys.inTable[bucket].with(filter)
+	}
 	m.onUndo(func() { m.keys.merging = run })
 	return nil
 }
