@@ -30,7 +30,7 @@ func TestGeneratedPagesAreFresh(t *testing.T) {
 	} {
 		path := filepath.Join("..", "..", "docs", name)
 		if *update {
-			if err := os.WriteFile(path, want, 0o644); err != nil { //nolint:gosec // a page for everybody
+			if err := os.WriteFile(path, want, 0o644); err != nil {
 				t.Fatal(err)
 			}
 		}

@@ -1,7 +1,7 @@
 package sqlite
 
 import (
-	"crypto/md5" //nolint:gosec // it spreads test keys
+	"crypto/md5"
 	"encoding/binary"
 	"testing"
 	"time"
@@ -11,7 +11,7 @@ import (
 )
 
 func numberedKey(n int) [16]byte {
-	return md5.Sum(binary.LittleEndian.AppendUint64(nil, uint64(n))) //nolint:gosec // it spreads test keys
+	return md5.Sum(binary.LittleEndian.AppendUint64(nil, uint64(n)))
 }
 
 func appendNumbered(t *testing.T, s *Store, from, to int) []store.Appended {
