@@ -14,9 +14,12 @@ const (
 	// mergeAt is how many fresh keys there are before they are merged: enough for a page of the table
 	// to get several of them, and few enough to be read at a start.
 	mergeAt = 32_768
-	// mergeSlice is the writer's time for one part of a merge.
-	mergeSlice = 3 * time.Millisecond
-	mergeRetry = time.Second
+	// mergeSlice is the writer's time for one part of a merge. Parts share transactions with what else
+	// waits, in a queue that gets enough of the writer to keep up with any flood of events.
+	mergeSlice  = time.Millisecond
+	merging     = claiming
+	mergeRetry  = time.Second
+	forgetEvery = int64(time.Minute / time.Microsecond)
 )
 
 // freshKeys are the newest dedup keys. Keys are random: put into the table one by one, each would write
@@ -29,6 +32,8 @@ type freshKeys struct {
 	newest  map[keyPlace]keySeen
 	merging *keyRun
 	inTable map[int64]*tableBucket
+	// forgot is when lapsed keys were last looked for, in microseconds.
+	forgot int64
 }
 
 type keyPlace struct {
@@ -73,9 +78,13 @@ func (m *memory) rememberKey(p keyPlace, at keySeen) {
 
 // forgetKeys drops the fresh keys of buckets whose time has passed. Their events' rows go with the events.
 func (m *memory) forgetKeys(now int64) (n int) {
+	if now-m.keys.forgot < forgetEvery {
+		return 0
+	}
+	m.keys.forgot = now
 	newest := m.keys.newest
 	for p, at := range newest {
-		if p.bucket < now {
+		if p.bucket < now/1e6 {
 			n++
 			delete(newest, p)
 			m.onUndo(func() { newest[p] = at })
@@ -148,7 +157,7 @@ var errOtherRun = errors.New("the merge of dedup keys starts again")
 
 func (s *Store) mergeOnce(ctx context.Context) error {
 	var run *keyRun
-	err := s.do(ctx, housekeeping, func(t *tx) error {
+	err := s.do(ctx, merging, func(t *tx) error {
 		run = t.m.startMerge()
 		return nil
 	})
@@ -159,7 +168,7 @@ func (s *Store) mergeOnce(ctx context.Context) error {
 	run.filters = filtersOf(places)
 	for len(places) > 0 {
 		done := 0
-		err := s.do(ctx, housekeeping, func(t *tx) (err error) {
+		err := s.do(ctx, merging, func(t *tx) (err error) {
 			done, err = t.mergePart(run, places)
 			return err
 		})
@@ -168,7 +177,7 @@ func (s *Store) mergeOnce(ctx context.Context) error {
 		}
 		places = places[done:]
 	}
-	return s.do(ctx, housekeeping, func(t *tx) error { return t.m.endMerge(run) })
+	return s.do(ctx, merging, func(t *tx) error { return t.m.endMerge(run) })
 }
 
 // startMerge sets the fresh keys aside to be merged, or returns those that a merge was interrupted at.

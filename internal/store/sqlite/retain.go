@@ -214,7 +214,7 @@ func (t *tx) retainDedup(done *store.Retained) error {
 		done.More = true
 		return nil
 	}
-	done.DedupKeys += t.m.forgetKeys(t.now / 1e6)
+	done.DedupKeys += t.m.forgetKeys(t.now)
 	return nil
 }
 
