@@ -16,8 +16,8 @@ Codes de sortie : 0 fait, 1 refusé ou échoué, 2 ligne de commande erronée, 3
 		"Le signal HUP (kill -HUP) recharge la configuration ; un fichier erroné ne change rien. Une interruption arrête relais une fois fini ce qui tourne.\n\nExemple :\n\n  relais serve --config relais.yaml --data /var/lib/relais",
 	},
 	"demo": {
-		"Starts an imitation of Sellsy in this process, sends signed webhooks to relais, and tells what happened. Nothing leaves this machine.\n\nExamples:\n\n  relais demo\n  relais demo --once",
-		"Lance une imitation de Sellsy dans ce processus, envoie des webhooks signés à relais et raconte ce qui se passe. Rien ne sort de cette machine.\n\nExemples :\n\n  relais demo\n  relais demo --once",
+		"Starts an imitation of Sellsy in a process of its own, sends signed webhooks to relais, and tells what happened. Nothing leaves this machine.\n\nExamples:\n\n  relais demo\n  relais demo --once",
+		"Lance une imitation de Sellsy dans un processus à part, envoie des webhooks signés à relais et raconte ce qui se passe. Rien ne sort de cette machine.\n\nExemples :\n\n  relais demo\n  relais demo --once",
 	},
 	"init": {
 		"Writes the configuration, and beside it .env with the secrets, which only you can read.\n\nExample:\n\n  relais init --preset sellsy",

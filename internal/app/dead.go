@@ -42,13 +42,19 @@ func (a *App) onDead(ctx context.Context, claimed store.Claimed, outcome store.O
 		}
 	}
 	if program, ok := now.programs[d.Destination]; ok {
-		program.steps.RunOnDead(ctx, &claimed, outcome)
+		if has, err := program.steps.RunOnDead(ctx, &claimed, outcome); has {
+			a.metrics.OnDead(err)
+		}
+	}
+	attempts := d.Attempts
+	if outcome.Attempt.Claim != 0 {
+		attempts++ // the one that ended so
 	}
 	if len(now.config.OnDead) > 0 {
 		a.runAlarm(ctx, now.config.OnDead, deadNotice{
 			Delivery: d.ID, Event: d.Event, Source: claimed.Event.Source, Type: claimed.Event.Type,
 			Destination: d.Destination.String(), Reason: outcome.Reason, Message: outcome.Message,
-			Attempts: d.Attempts, At: time.Now(),
+			Attempts: attempts, At: time.Now(),
 		})
 	}
 }
@@ -68,6 +74,6 @@ func (a *App) runAlarm(ctx context.Context, command []string, notice deadNotice)
 	err = cmd.Run()
 	a.metrics.OnDead(err)
 	if err != nil {
-		a.log.ErrorContext(ctx, "the on_dead command failed", "command", command[0], "error", err)
+		a.log.ErrorContext(ctx, "the on_dead command failed", "command", command[0], "delivery", notice.Delivery.String(), "error", err)
 	}
 }

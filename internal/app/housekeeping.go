@@ -13,7 +13,7 @@ import (
 
 const (
 	retainEvery   = time.Minute
-	retainPause   = 20 * time.Millisecond // between slices, so that events come first
+	retainPause   = 10 * time.Millisecond // between slices, so that events come first
 	recountEvery  = 30 * time.Second
 	fanOutEvery   = time.Second
 	fanOutOrders  = 16

@@ -7,10 +7,13 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"relais/internal/api"
+	"relais/internal/core"
 	"relais/internal/ingest"
 )
 
@@ -90,11 +93,11 @@ func (a *App) listen(ctx context.Context) (*listeners, error) {
 	l := &listeners{}
 	var err error
 	if l.public, err = config.Listen(ctx, "tcp", cfg.Listen); err != nil {
-		return nil, fmt.Errorf("listen: %w", err)
+		return nil, listenError("listen", cfg.Listen, err)
 	}
 	if cfg.AdminListen != "" { // off leaves the socket
 		if l.admin, err = config.Listen(ctx, "tcp", cfg.AdminListen); err != nil {
-			return nil, errors.Join(fmt.Errorf("admin_listen: %w", err), l.public.Close())
+			return nil, errors.Join(listenError("admin_listen", cfg.AdminListen, err), l.public.Close())
 		}
 	}
 	if l.socket, err = api.Listen(a.options.Data); err == nil {
@@ -105,6 +108,15 @@ func (a *App) listen(ctx context.Context) (*listeners, error) {
 		err = errors.Join(err, l.admin.Close())
 	}
 	return nil, err
+}
+
+// listenError says what to do about an address that can't be listened on.
+func listenError(key, address string, err error) error {
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return core.Errorf(core.CodeConflict, "%s %s: another program listens there; stop it, or give another address in the file or as --%s",
+			key, address, strings.ReplaceAll(key, "_", "-"))
+	}
+	return fmt.Errorf("%s: %w", key, err)
 }
 
 func (a *App) publicServer() *http.Server {

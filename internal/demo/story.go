@@ -17,6 +17,8 @@ type story struct {
 	relais *control
 	slow   time.Duration // the longest answer
 	seen   int           // deliveries that were told of
+	// example is an accepted quote for the person to send a webhook about.
+	example int64
 }
 
 // tell plays each scene, and counts at the end.
@@ -33,6 +35,7 @@ func (s *story) tell(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	s.example = withObject
 	at := time.Now().Unix()
 	hook := sandbox.Notification{URL: s.relais.hook, Key: signingKey, Estimate: withObject, WithObject: true, At: at}
 
@@ -211,7 +214,7 @@ func (s *story) count(ctx context.Context, want map[int64]int) error {
 
 // invite tells what to try while relais stays up.
 func (s *story) invite() {
-	body := `{"eventType":"docslog","event":"step","timestamp":"1778187955","relatedtype":"estimate","relatedid":"1"}`
+	body := `{"eventType":"docslog","event":"step","timestamp":"1778187955","relatedtype":"estimate","relatedid":"` + fmt.Sprint(s.example) + `"}`
 	s.say.line(sTry)
 	s.say.print(`
   curl -i %[1]s -H 'Content-Type: application/json' \

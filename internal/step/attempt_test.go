@@ -143,12 +143,12 @@ func TestOnDeadTellsWhyAfterAFewTries(t *testing.T) {
 			"text": "${{ event.data.id }}: ${{ failure.reason }}, ${{ failure.message }}, ${{ failure.attempts }}"}}})
 		c := claimed(`{"id":5}`)
 		out := p.Run(t.Context(), c)
-		p.RunOnDead(t.Context(), c, out)
-		if len(said) != 3 || said[2] != "5: status, no such estimate, 1" {
+		has, err := p.RunOnDead(t.Context(), c, out)
+		if !has || err != nil || len(said) != 3 || said[2] != "5: status, no such estimate, 1" {
 			t.Errorf("%v", said)
 		}
 		b.acts["test/b"] = func(context.Context, *Call) (Result, error) { return nil, errors.New("gone") }
-		if p.RunOnDead(t.Context(), c, out); !strings.Contains(b.log.String(), "nobody could be told") {
+		if _, err := p.RunOnDead(t.Context(), c, out); err == nil || !strings.Contains(b.log.String(), "nobody could be told") {
 			t.Errorf("nobody was told and nobody knows: %s", b.log.String())
 		}
 	})

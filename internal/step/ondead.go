@@ -14,10 +14,11 @@ var onDeadTries = []time.Duration{0, time.Second, 5 * time.Second}
 // RunOnDead runs the route's on_dead step for a delivery that is dead, or is about to be written so, and
 // sees failure.reason, failure.message and failure.attempts. It is at least once: a caller that runs it
 // before the outcome is written tells twice after a crash, and never not at all. When nobody could be
-// told after a few tries, the log says so; the delivery is dead all the same.
-func (p *Program) RunOnDead(ctx context.Context, claimed *store.Claimed, outcome store.Outcome) {
+// told after a few tries, the log says so; the delivery is dead all the same. has is false for a route
+// without such a step.
+func (p *Program) RunOnDead(ctx context.Context, claimed *store.Claimed, outcome store.Outcome) (has bool, err error) {
 	if p.onDead == nil {
-		return
+		return false, nil
 	}
 	r := p.newRun(claimed)
 	attempts := claimed.Delivery.Attempts
@@ -32,9 +33,10 @@ func (p *Program) RunOnDead(ctx context.Context, claimed *store.Claimed, outcome
 			}
 		}
 	}
-	if err := r.tell(ctx); err != nil {
+	if err = r.tell(ctx); err != nil {
 		p.o.Log.Error("nobody could be told of a dead delivery", "delivery", claimed.Delivery.ID.String(), "route", p.name, "error", err)
 	}
+	return true, err
 }
 
 func (r *run) tell(ctx context.Context) error {

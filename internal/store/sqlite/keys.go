@@ -14,10 +14,11 @@ const (
 	// mergeAt is how many fresh keys there are before they are merged: enough for a page of the table
 	// to get several of them, and few enough to be read at a start.
 	mergeAt = 32_768
-	// mergeSlice is the writer's time for one part of a merge. Parts share transactions with what else
-	// waits, in a queue that gets enough of the writer to keep up with any flood of events.
-	mergeSlice  = time.Millisecond
-	merging     = claiming
+	// mergePart is the least number of keys in one part of a merge, about a millisecond of the writer's
+	// time. While events pour in, a part takes twice as many as have come since the one before: a merge
+	// keeps up with any flood, and fresh keys are never many more than two merges' worth.
+	mergePart   = 256
+	merging     = claiming // parts share transactions with what else waits
 	mergeRetry  = time.Second
 	forgetEvery = int64(time.Minute / time.Microsecond)
 )
@@ -54,6 +55,9 @@ type keyRun struct {
 	upTo    int64 // the last event whose key may be among them
 	filters map[int64]keyFilter
 }
+
+// partOf is how many keys the next part takes, when there were before fresh keys at the last one.
+func partOf(fresh, before int) int { return max(mergePart, 2*(fresh-before)) }
 
 func (f *freshKeys) find(p keyPlace) (keySeen, bool) {
 	if at, ok := f.newest[p]; ok || f.merging == nil {
@@ -166,16 +170,17 @@ func (s *Store) mergeOnce(ctx context.Context) error {
 	}
 	places := slices.SortedFunc(maps.Keys(run.keys), keyPlace.compare)
 	run.filters = filtersOf(places)
-	for len(places) > 0 {
-		done := 0
-		err := s.do(ctx, merging, func(t *tx) (err error) {
-			done, err = t.mergePart(run, places)
-			return err
+	for before := 0; len(places) > 0; {
+		done, fresh := 0, 0
+		err := s.do(ctx, merging, func(t *tx) error {
+			fresh = len(t.m.keys.newest)
+			done = min(partOf(fresh, before), len(places))
+			return t.mergeKeys(run, places[:done])
 		})
 		if err != nil {
 			return err
 		}
-		places = places[done:]
+		places, before = places[done:], fresh
 	}
 	return s.do(ctx, merging, func(t *tx) error { return t.m.endMerge(run) })
 }
@@ -192,26 +197,21 @@ func (m *memory) startMerge() *keyRun {
 	return m.keys.merging
 }
 
-func (t *tx) mergePart(run *keyRun, places []keyPlace) (done int, err error) {
+func (t *tx) mergeKeys(run *keyRun, places []keyPlace) error {
 	if t.m.keys.merging != run {
-		return 0, errOtherRun
+		return errOtherRun
 	}
-	began := time.Now()
 	for _, p := range places {
-		done++
 		if p.bucket < t.now/1e6 {
-			continue
+			continue // nobody asks for it any more
 		}
 		at := run.keys[p]
 		if err := t.c.q("INSERT OR REPLACE INTO dedup (bucket, key, event, at) VALUES (?, ?, ?, ?)").
 			int(p.bucket).blob(p.key[:]).int(at.event).int(at.at).exec(); err != nil {
-			return 0, err
-		}
-		if done%64 == 0 && time.Since(began) > mergeSlice {
-			break
+			return err
 		}
 	}
-	return done, nil
+	return nil
 }
 
 func (m *memory) endMerge(run *keyRun) error {

@@ -99,14 +99,7 @@ func TestMergeThatWasCutOffStartsAgain(t *testing.T) {
 				half = append(half, p)
 			}
 		}
-		for len(half) > 0 {
-			done, err := tx.mergePart(run, half)
-			if err != nil {
-				return err
-			}
-			half = half[done:]
-		}
-		return nil
+		return tx.mergeKeys(run, half)
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -124,6 +117,26 @@ func TestMergeThatWasCutOffStartsAgain(t *testing.T) {
 		if again.RepeatOf.IsZero() {
 			t.Fatalf("key %d was forgotten", i)
 		}
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// However many events one transaction brings, what is left to be read at a start stays bounded.
+func TestMergeKeepsUpWithAFlood(t *testing.T) {
+	s, err := Open(t.Context(), Options{Dir: t.TempDir(), Sync: SyncOff})
+	if err != nil {
+		t.Fatal(err)
+	}
+	appendNumbered(t, s, 0, 8*mergeAt)
+	var fresh int
+	err = s.do(t.Context(), housekeeping, func(tx *tx) error {
+		fresh = int(tx.m.event - tx.m.keysMerged)
+		return nil
+	})
+	if err != nil || fresh > 5*mergeAt/2 {
+		t.Errorf("%d keys are fresh after %d events (%v)", fresh, 8*mergeAt, err)
 	}
 	if err := s.Close(); err != nil {
 		t.Fatal(err)

@@ -9,12 +9,12 @@ import (
 
 const (
 	// retainSlice is how long a slice holds the writer, its commit left out.
-	retainSlice = 3 * time.Millisecond
+	retainSlice = time.Millisecond
 	// Pages are given back to the file system once this many, and a tenth of the file, are free: the
 	// rest serves the next events.
 	vacuumLeast  = 1024
-	dedupSlice   = 200
-	attemptSlice = 200
+	dedupSlice   = 100
+	attemptSlice = 100
 )
 
 // retention is how far a pass over the events, and one over the attempts, has come.
