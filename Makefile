@@ -28,8 +28,8 @@ setup: ## install what the tests need and this machine lacks
 	@scripts/setup
 
 test: setup ## all tests, in under ten minutes on two cores
-	$(GO) test -timeout 9m $$($(GO) list ./... | grep -vxF "$$($(GO) list $(RACE))")
-	$(GO) test -race -timeout 9m $(RACE)
+	$(GO) test -count 1 -timeout 9m $$($(GO) list ./... | grep -vxF "$$($(GO) list $(RACE))")
+	$(GO) test -count 1 -race -timeout 9m $(RACE)
 
 test-full: setup ## all tests under the race detector, twice, then 200 kills
 	$(GO) test -race -count 2 -timeout 60m ./...

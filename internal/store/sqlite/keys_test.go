@@ -129,14 +129,14 @@ func TestMergeKeepsUpWithAFlood(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	appendNumbered(t, s, 0, 8*mergeAt)
+	appendNumbered(t, s, 0, 4*mergeAt)
 	var fresh int
 	err = s.do(t.Context(), housekeeping, func(tx *tx) error {
 		fresh = int(tx.m.event - tx.m.keysMerged)
 		return nil
 	})
 	if err != nil || fresh > 5*mergeAt/2 {
-		t.Errorf("%d keys are fresh after %d events (%v)", fresh, 8*mergeAt, err)
+		t.Errorf("%d keys are fresh after %d events (%v)", fresh, 4*mergeAt, err)
 	}
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
