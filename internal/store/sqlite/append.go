@@ -42,7 +42,7 @@ func (t *tx) append(a *store.Accepted) (store.Appended, error) {
 	}
 	repeatOf := e.RepeatOf
 	if key.window > 0 && !a.Force {
-		earlier, found, err := t.seen(key)
+		earlier, found, err := t.seen(&key)
 		if err != nil {
 			return store.Appended{}, err
 		}
@@ -148,7 +148,7 @@ func (t *tx) insertEvent(e *core.Event, repeatOf core.EventID, key dedupKey) (se
 	}
 	t.m.event = seq
 	if key.window > 0 {
-		t.m.rememberKey(key.place(key.bucket), keySeen{event: seq, at: key.now})
+		t.m.rememberKey(key.key, keySeen{event: seq, at: key.now, bucket: key.bucket})
 	}
 	return seq, true, t.c.q("INSERT INTO payload (seq, header, query, path, body) VALUES (?, ?, ?, ?, ?)").
 		int(seq).blob(e.Header).textOrNull(e.Query).textOrNull(e.Path).blob(e.Body).exec()

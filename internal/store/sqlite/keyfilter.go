@@ -1,77 +1,140 @@
 package sqlite
 
-import "encoding/binary"
+import (
+	"context"
+	"encoding/binary"
+	"math/bits"
+)
 
 const (
-	filterWords = 1 << 13 // 64 KiB: sixteen bits for each key of a run, one false hit in some hundreds
-	filterBits  = filterWords * 64
-	// maxFilters bounds what a bucket's filters take, and how many are asked for one key.
-	maxFilters = 48
+	// Each run of a bucket has a Bloom filter of 128 KiB: 32 bits for each of its keys, five of them set, so
+	// that one of some ten thousand other keys is taken for one of them.
+	filterBits   = 1 << 20
+	filterHashes = 5
+	// Eight runs share a group, whose bytes have a bit for each: all eight are asked at once.
+	groupRuns = 8
+	// maxGroups bounds what is held for a bucket (32 MiB, eight million keys).
+	maxGroups = 32
 )
 
 // tableBucket is what is known of the table's keys of one bucket. Nearly every key is new, and a filter
 // in memory says so without a look into the table.
 type tableBucket struct {
-	// unknown buckets hold keys of an earlier life, or too many: the table is always asked.
+	// unknown buckets hold keys that were merged in an earlier life and aren't read yet: the table is
+	// always asked, as for those that hold too many.
 	unknown bool
-	filters []keyFilter
+	runs    []int64 // their ids; 0 for a place that is left out
+	groups  [][]byte
 }
 
-// with returns the bucket with one filter more.
-func (b *tableBucket) with(f keyFilter) *tableBucket {
+// beginRun says that the keys which are added next are another run's.
+func (b *tableBucket) beginRun(id int64) {
+	if len(b.runs) == len(b.groups)*groupRuns && len(b.groups) < maxGroups {
+		b.groups = append(b.groups, make([]byte, filterBits))
+	}
+	b.runs = append(b.runs, id)
+}
+
+func (b *tableBucket) full() bool { return len(b.runs) > maxGroups*groupRuns }
+
+// add takes the keys of a row into the newest run's filter.
+func (b *tableBucket) add(row []byte) { b.addTo(len(b.runs)-1, row) }
+
+func (b *tableBucket) addTo(run int, row []byte) {
+	if b.full() {
+		return
+	}
+	group, bit := b.groups[run/groupRuns], byte(1)<<(run%groupRuns)
+	for ; len(row) >= entrySize; row = row[entrySize:] {
+		for _, at := range filterPlaces((*[16]byte)(row)) {
+			group[at] |= bit
+		}
+	}
+}
+
+// holders appends the ids of the runs that may hold a key. any says that every run of the table may.
+func (b *tableBucket) holders(key *[16]byte, ids []int64) (_ []int64, any bool) {
 	switch {
 	case b == nil:
-		return &tableBucket{filters: []keyFilter{f}}
-	case b.unknown || len(b.filters) == maxFilters:
-		return &tableBucket{unknown: true}
+		return ids, false
+	case b.unknown || b.full():
+		return ids, true
 	}
-	b.filters = append(b.filters, f)
-	return b
-}
-
-func (b *tableBucket) mayHold(key *[16]byte) bool {
-	if b == nil || b.unknown {
-		return b != nil
-	}
-	for _, f := range b.filters {
-		if f.mayHold(key) {
-			return true
+	at := filterPlaces(key)
+	for i, group := range b.groups {
+		mask := group[at[0]]
+		for h := 1; h < filterHashes && mask != 0; h++ {
+			mask &= group[at[h]]
+		}
+		for ; mask != 0; mask &= mask - 1 {
+			ids = append(ids, b.runs[i*groupRuns+bits.TrailingZeros8(mask)])
 		}
 	}
-	return false
+	return ids, false
 }
 
-// keyFilter is a Bloom filter. Keys are digests: their own bits choose the places.
-type keyFilter []uint64
-
-func filtersOf(places []keyPlace) map[int64]keyFilter {
-	filters := map[int64]keyFilter{}
-	for i := range places {
-		f := filters[places[i].bucket]
-		if f == nil {
-			f = make(keyFilter, filterWords)
-			filters[places[i].bucket] = f
-		}
-		for _, bit := range filterPlaces(&places[i].key) {
-			f[bit/64] |= 1 << (bit % 64)
-		}
-	}
-	return filters
-}
-
-func (f keyFilter) mayHold(key *[16]byte) bool {
-	for _, bit := range filterPlaces(key) {
-		if f[bit/64]&(1<<(bit%64)) == 0 {
-			return false
-		}
-	}
-	return true
-}
-
-func filterPlaces(key *[16]byte) [4]uint32 {
-	var at [4]uint32
+// filterPlaces are chosen by the key's own bits: keys are digests. Each takes 20 bits of three bytes.
+func filterPlaces(key *[16]byte) (at [filterHashes]uint32) {
 	for i := range at {
-		at[i] = binary.LittleEndian.Uint32(key[4*i:]) % filterBits
+		at[i] = binary.LittleEndian.Uint32(key[3*i:]) % filterBits
 	}
 	return at
+}
+
+// filterSlice is how many parts of a bucket one read looks at.
+const filterSlice = 64
+
+// readFilters makes the filters of unknown buckets. It reads beside the writer: until it is through, the
+// table is asked.
+func (s *Store) readFilters(ctx context.Context, of *memory, buckets []int64) error {
+	for _, bucket := range buckets {
+		read, err := s.readFilter(ctx, bucket)
+		if err != nil {
+			return err
+		}
+		err = s.do(ctx, merging, func(t *tx) error {
+			if b := t.m.keys.inTable[bucket]; t.m == of && b != nil {
+				b.join(read)
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// join takes over what was read of an unknown bucket, beside the runs that were merged since.
+func (b *tableBucket) join(read *tableBucket) {
+	b.runs = append(b.runs, make([]int64, len(b.groups)*groupRuns-len(b.runs))...) // the last group stays as it is
+	b.runs = append(b.runs, read.runs...)
+	b.groups = append(b.groups, read.groups...)
+	b.unknown = false
+}
+
+func (s *Store) readFilter(ctx context.Context, bucket int64) (*tableBucket, error) {
+	b := &tableBucket{}
+	runs := map[int64]int{}
+	for part := int64(0); part < parts; part += filterSlice {
+		err := s.read(ctx, func(c *conn) error {
+			q := c.q("SELECT run, keys FROM dedup WHERE bucket = ? AND part >= ? AND part < ?").
+				int(bucket).int(part).int(part + filterSlice)
+			for q.next() {
+				id := q.colInt(0)
+				run, known := runs[id]
+				if !known {
+					run = len(b.runs)
+					runs[id] = run
+					b.beginRun(id)
+				}
+				b.addTo(run, q.view(1))
+			}
+			return q.end()
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	return b, nil
 }

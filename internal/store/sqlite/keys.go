@@ -1,7 +1,6 @@
 package sqlite
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -11,100 +10,123 @@ import (
 )
 
 const (
-	// mergeAt is how many fresh keys there are before they are merged: enough for a page of the table
-	// to get several of them, and few enough to be read at a start.
+	// mergeAt is how many fresh keys there are before they are merged: enough for a row of the table to get
+	// several of them, and few enough to be read at a start.
 	mergeAt = 32_768
-	// mergePart is the least number of keys in one part of a merge, about a millisecond of the writer's
-	// time. While events pour in, a part takes twice as many as have come since the one before: a merge
-	// keeps up with any flood, and fresh keys are never many more than two merges' worth.
-	mergePart   = 256
-	merging     = claiming // parts share transactions with what else waits
+	// mergeSlice is the least number of keys in one operation of a merge, about half a millisecond of the
+	// writer's time. While events pour in, an operation takes twice as many as have come since the one
+	// before: a merge keeps up with any flood, and fresh keys are never many more than two merges' worth.
+	mergeSlice  = 2048
+	merging     = claiming // slices share transactions with what else waits
 	mergeRetry  = time.Second
 	forgetEvery = int64(time.Minute / time.Microsecond)
 )
 
-// freshKeys are the newest dedup keys. Keys are random: put into the table one by one, each would write
-// a page of its own, which is most of what an event costs. So they stand in their events' rows, which
-// are written anyway, and in memory, until there are enough to go into the table in its order.
+// freshKeys are the newest dedup keys. They stand in their events' rows, which are written anyway, and in
+// memory, until there are enough to go into the table together.
 //
 // If the process dies at any line of a merge, tally.keys_merged still names the last event before it:
-// the keys of all later events are read again, and put where they may stand already.
+// the keys of all later events are read again, and the next merge writes the same rows again, with these
+// keys and those that have come since.
 type freshKeys struct {
-	newest  map[keyPlace]keySeen
+	newest  map[[16]byte]keySeen
 	merging *keyRun
 	inTable map[int64]*tableBucket
 	// forgot is when lapsed keys were last looked for, in microseconds.
 	forgot int64
 }
 
-type keyPlace struct {
-	bucket int64
-	key    [16]byte
-}
-
-func (p keyPlace) compare(q keyPlace) int {
-	return cmp.Or(cmp.Compare(p.bucket, q.bucket), bytes.Compare(p.key[:], q.key[:]))
-}
-
-// keySeen is when a key was seen, in milliseconds, and with which event.
-type keySeen struct{ event, at int64 }
+// keySeen is with which event a key was seen, when in milliseconds, and the bucket that keeps it.
+type keySeen struct{ event, at, bucket int64 }
 
 // keyRun is the keys that are being merged. It doesn't change.
 type keyRun struct {
-	keys    map[keyPlace]keySeen
-	upTo    int64 // the last event whose key may be among them
-	filters map[int64]keyFilter
+	keys map[[16]byte]keySeen
+	// id numbers the run's rows: a merge that starts again after a kill has the same one.
+	id   int64
+	upTo int64 // the last event whose key may be among them
 }
 
-// partOf is how many keys the next part takes, when there were before fresh keys at the last one.
-func partOf(fresh, before int) int { return max(mergePart, 2*(fresh-before)) }
+// keyRow is what a run brings for one part of a bucket.
+type keyRow struct {
+	bucket, part int64
+	keys         []byte
+}
 
-func (f *freshKeys) find(p keyPlace) (keySeen, bool) {
-	if at, ok := f.newest[p]; ok || f.merging == nil {
-		return at, ok
+// rows puts the run's keys into the order of the table. Lapsed ones stay out: nobody asks for them.
+func (r *keyRun) rows(now int64) []keyRow {
+	byPlace := map[[2]int64]int{}
+	var rows []keyRow
+	for key, seen := range r.keys {
+		if seen.bucket < now/1e6 {
+			continue
+		}
+		place := [2]int64{seen.bucket, partOf(&key)}
+		i, known := byPlace[place]
+		if !known {
+			i = len(rows)
+			byPlace[place] = i
+			rows = append(rows, keyRow{bucket: place[0], part: place[1]})
+		}
+		rows[i].keys = appendEntry(rows[i].keys, &key, seen)
 	}
-	at, ok := f.merging.keys[p]
-	return at, ok
+	slices.SortFunc(rows, func(a, b keyRow) int {
+		return cmp.Or(cmp.Compare(a.bucket, b.bucket), cmp.Compare(a.part, b.part))
+	})
+	return rows
 }
 
-func (m *memory) rememberKey(p keyPlace, at keySeen) {
+// sliceOf is how many keys the next operation takes, when there were before fresh keys at the last one.
+func sliceOf(fresh, before int) int { return max(mergeSlice, 2*(fresh-before)) }
+
+func (f *freshKeys) find(key *[16]byte) (keySeen, bool) {
+	if seen, ok := f.newest[*key]; ok || f.merging == nil {
+		return seen, ok
+	}
+	seen, ok := f.merging.keys[*key]
+	return seen, ok
+}
+
+func (m *memory) rememberKey(key [16]byte, seen keySeen) {
 	newest := m.keys.newest
-	before, had := newest[p]
-	newest[p] = at
+	before, had := newest[key]
+	newest[key] = seen
 	m.onUndo(func() {
 		if had {
-			newest[p] = before
+			newest[key] = before
 		} else {
-			delete(newest, p)
+			delete(newest, key)
 		}
 	})
 }
 
-// forgetKeys drops the fresh keys of buckets whose time has passed. Their events' rows go with the events.
+// forgetKeys drops the keys of buckets whose time has passed. Their events' rows go with the events.
 func (m *memory) forgetKeys(now int64) (n int) {
 	if now-m.keys.forgot < forgetEvery {
 		return 0
 	}
 	m.keys.forgot = now
 	newest := m.keys.newest
-	for p, at := range newest {
-		if p.bucket < now/1e6 {
+	for key, seen := range newest {
+		if seen.bucket < now/1e6 {
 			n++
-			delete(newest, p)
-			m.onUndo(func() { newest[p] = at })
+			delete(newest, key)
+			m.onUndo(func() { newest[key] = seen })
 		}
 	}
+	// What is known of a bucket in the table only spares looks into it, and nobody looks any more.
+	maps.DeleteFunc(m.keys.inTable, func(bucket int64, _ *tableBucket) bool { return bucket < now/1e6 })
 	return n
 }
 
 // loadKeys reads the keys that the table doesn't have yet.
 func (m *memory) loadKeys(c *conn) error {
-	m.keys = freshKeys{newest: map[keyPlace]keySeen{}, inTable: map[int64]*tableBucket{}}
+	m.keys = freshKeys{newest: map[[16]byte]keySeen{}, inTable: map[int64]*tableBucket{}}
 	s := c.q("SELECT seq, key_bucket, key_at, key FROM event WHERE seq > ? AND key_bucket IS NOT NULL").int(m.keysMerged)
 	for s.next() {
-		p := keyPlace{bucket: s.colInt(1)}
-		copy(p.key[:], s.view(3))
-		m.keys.newest[p] = keySeen{event: s.colInt(0), at: s.colInt(2)}
+		var key [16]byte
+		copy(key[:], s.view(3))
+		m.keys.newest[key] = keySeen{event: s.colInt(0), bucket: s.colInt(1), at: s.colInt(2)}
 	}
 	if err := s.end(); err != nil {
 		return err
@@ -130,7 +152,7 @@ func (w *writer) considerKeys() {
 	w.askMerge()
 }
 
-// mergeKeys merges fresh keys into the table whenever it is asked to, until the store closes.
+// mergeKeys tends the keys whenever it is asked to, until the store closes.
 func (s *Store) mergeKeys() {
 	for {
 		select {
@@ -138,7 +160,7 @@ func (s *Store) mergeKeys() {
 		case <-s.closing.Done():
 			return
 		}
-		if err := s.mergeOnce(s.closing); err != nil {
+		if err := s.tendKeys(s.closing); err != nil {
 			select {
 			case <-s.closing.Done():
 				return
@@ -147,6 +169,30 @@ func (s *Store) mergeKeys() {
 			}
 		}
 	}
+}
+
+// tendKeys reads the filters that are missing, and merges the fresh keys once there are enough.
+func (s *Store) tendKeys(ctx context.Context) error {
+	var m *memory
+	var unknown []int64
+	enough := false
+	err := s.do(ctx, merging, func(t *tx) error {
+		m, unknown = t.m, nil
+		for bucket, b := range t.m.keys.inTable {
+			if b.unknown {
+				unknown = append(unknown, bucket)
+			}
+		}
+		enough = len(t.m.keys.newest) >= mergeAt || t.m.keys.merging != nil
+		return nil
+	})
+	if err == nil {
+		err = s.readFilters(ctx, m, unknown)
+	}
+	if err == nil && enough {
+		err = s.mergeOnce(ctx)
+	}
+	return err
 }
 
 func (w *writer) askMerge() {
@@ -161,6 +207,7 @@ var errOtherRun = errors.New("the merge of dedup keys starts again")
 
 func (s *Store) mergeOnce(ctx context.Context) error {
 	var run *keyRun
+	var rows []keyRow
 	err := s.do(ctx, merging, func(t *tx) error {
 		run = t.m.startMerge()
 		return nil
@@ -168,21 +215,24 @@ func (s *Store) mergeOnce(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	places := slices.SortedFunc(maps.Keys(run.keys), keyPlace.compare)
-	run.filters = filtersOf(places)
-	for before := 0; len(places) > 0; {
+	rows = run.rows(s.now().UnixMicro())
+	left := rows
+	for before := 0; len(left) > 0; {
 		done, fresh := 0, 0
 		err := s.do(ctx, merging, func(t *tx) error {
 			fresh = len(t.m.keys.newest)
-			done = min(partOf(fresh, before), len(places))
-			return t.mergeKeys(run, places[:done])
+			done = 0
+			for bytes := sliceOf(fresh, before) * entrySize; done < len(left) && bytes > 0; done++ {
+				bytes -= len(left[done].keys)
+			}
+			return t.mergeKeys(run, left[:done])
 		})
 		if err != nil {
 			return err
 		}
-		places, before = places[done:], fresh
+		left, before = left[done:], fresh
 	}
-	return s.do(ctx, merging, func(t *tx) error { return t.m.endMerge(run) })
+	return s.do(ctx, merging, func(t *tx) error { return t.m.endMerge(run, rows) })
 }
 
 // startMerge sets the fresh keys aside to be merged, or returns those that a merge was interrupted at.
@@ -191,38 +241,43 @@ func (m *memory) startMerge() *keyRun {
 		return m.keys.merging
 	}
 	newest := m.keys.newest
-	m.keys.merging = &keyRun{keys: newest, upTo: m.event}
-	m.keys.newest = make(map[keyPlace]keySeen, mergeAt)
+	m.keys.merging = &keyRun{keys: newest, id: m.keysMerged, upTo: m.event}
+	m.keys.newest = make(map[[16]byte]keySeen, mergeAt)
 	m.onUndo(func() { m.keys.merging, m.keys.newest = nil, newest })
 	return m.keys.merging
 }
 
-func (t *tx) mergeKeys(run *keyRun, places []keyPlace) error {
+func (t *tx) mergeKeys(run *keyRun, rows []keyRow) error {
 	if t.m.keys.merging != run {
 		return errOtherRun
 	}
-	for _, p := range places {
-		if p.bucket < t.now/1e6 {
-			continue // nobody asks for it any more
-		}
-		at := run.keys[p]
-		if err := t.c.q("INSERT OR REPLACE INTO dedup (bucket, key, event, at) VALUES (?, ?, ?, ?)").
-			int(p.bucket).blob(p.key[:]).int(at.event).int(at.at).exec(); err != nil {
+	for i := range rows {
+		if err := t.c.q("INSERT OR REPLACE INTO dedup (bucket, part, run, keys) VALUES (?, ?, ?, ?)").
+			int(rows[i].bucket).int(rows[i].part).int(run.id).blob(rows[i].keys).exec(); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (m *memory) endMerge(run *keyRun) error {
+func (m *memory) endMerge(run *keyRun, rows []keyRow) error {
 	if m.keys.merging != run {
 		return errOtherRun
 	}
 	m.keys.merging = nil
 	m.keysMerged = run.upTo
-	// A filter that stays after an undo only lets a look through that finds nothing.
-	for bucket, filter := range run.filters {
-		m.keys.inTable[bucket] = m.keys.inTable[bucket].with(filter)
+	// What stays in a filter after an undo only lets a look through that finds nothing.
+	for len(rows) > 0 {
+		bucket := rows[0].bucket
+		b := m.keys.inTable[bucket]
+		if b == nil {
+			b = &tableBucket{}
+			m.keys.inTable[bucket] = b
+		}
+		b.beginRun(run.id)
+		for ; len(rows) > 0 && rows[0].bucket == bucket; rows = rows[1:] {
+			b.add(rows[0].keys)
+		}
 	}
 	m.onUndo(func() { m.keys.merging = run })
 	return nil

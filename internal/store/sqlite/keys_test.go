@@ -3,6 +3,7 @@ package sqlite
 import (
 	"crypto/md5"
 	"encoding/binary"
+	"slices"
 	"testing"
 	"time"
 
@@ -93,13 +94,8 @@ func TestMergeThatWasCutOffStartsAgain(t *testing.T) {
 	// Half a merge, and then the writer's memory is gone.
 	err = s.do(t.Context(), housekeeping, func(tx *tx) error {
 		run := tx.m.startMerge()
-		half := make([]keyPlace, 0, len(run.keys)/2)
-		for p := range run.keys {
-			if len(half) < cap(half) {
-				half = append(half, p)
-			}
-		}
-		return tx.mergeKeys(run, half)
+		rows := run.rows(0)
+		return tx.mergeKeys(run, rows[:len(rows)/2])
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -143,33 +139,100 @@ func TestMergeKeepsUpWithAFlood(t *testing.T) {
 	}
 }
 
+func rowOfKeys(from, to int) (row []byte) {
+	for i := from; i < to; i++ {
+		key := numberedKey(i)
+		row = appendEntry(row, &key, keySeen{event: 1, at: 1})
+	}
+	return row
+}
+
 func TestFilterKnowsItsKeysAndFewOthers(t *testing.T) {
-	places := make([]keyPlace, mergeAt)
-	for i := range places {
-		places[i] = keyPlace{bucket: 1, key: numberedKey(i)}
+	const runs = groupRuns + 2 // two groups
+	b := &tableBucket{}
+	for run := range runs {
+		b.beginRun(int64(run + 1))
+		b.add(rowOfKeys(run*mergeAt, (run+1)*mergeAt))
 	}
-	var b *tableBucket
-	b = b.with(filtersOf(places)[1])
 	wrong := 0
-	for i := range mergeAt {
-		known, other := numberedKey(i), numberedKey(mergeAt+i)
-		if !b.mayHold(&known) {
-			t.Fatalf("key %d is not known", i)
+	for i := range runs * mergeAt {
+		known, other := numberedKey(i), numberedKey(runs*mergeAt+i)
+		if runs, _ := b.holders(&known, nil); !slices.Contains(runs, int64(i/mergeAt+1)) {
+			t.Fatalf("key %d is thought to be in runs %v", i, runs)
 		}
-		if b.mayHold(&other) {
-			wrong++
+		runs, _ := b.holders(&other, nil)
+		wrong += len(runs)
+	}
+	if wrong > runs*mergeAt/500 {
+		t.Errorf("%d of %d other keys are taken for known", wrong, runs*mergeAt)
+	}
+}
+
+func TestBucketWithTooManyRunsAsksTheTable(t *testing.T) {
+	b := &tableBucket{}
+	for range maxGroups*groupRuns + 1 {
+		b.beginRun(1)
+		b.add(nil)
+	}
+	other := numberedKey(-1)
+	if _, all := b.holders(&other, nil); !all || len(b.groups) != maxGroups {
+		t.Errorf("%d groups, and another key is thought to be new", len(b.groups))
+	}
+}
+
+// The filters of an earlier life are read again, and those of runs since are kept beside them.
+func TestFiltersAreReadAgainAfterAStart(t *testing.T) {
+	dir := t.TempDir()
+	s, err := Open(t.Context(), Options{Dir: dir, Sync: SyncOff})
+	if err != nil {
+		t.Fatal(err)
+	}
+	appendNumbered(t, s, 0, 3000)
+	if err := s.mergeOnce(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if s, err = Open(t.Context(), Options{Dir: dir, Sync: SyncOff}); err != nil {
+		t.Fatal(err)
+	}
+	appendNumbered(t, s, 3000, 6000)
+	if err := s.mergeOnce(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.tendKeys(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	err = s.do(t.Context(), housekeeping, func(tx *tx) error {
+		known, wrong := 0, 0
+		for _, b := range tx.m.keys.inTable {
+			if b.unknown {
+				t.Error("a bucket is unknown still")
+			}
+			for i := range 6000 {
+				key, other := numberedKey(i), numberedKey(6000+i)
+				if runs, all := b.holders(&key, nil); len(runs) > 0 && !all {
+					known++
+				}
+				runs, _ := b.holders(&other, nil)
+				wrong += len(runs)
+			}
+		}
+		if known < 6000 || wrong > 10 {
+			t.Errorf("of 6000 keys %d are known, and of 6000 others %d", known, wrong)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, again := range appendNumbered(t, s, 0, 6000) {
+		if again.RepeatOf.IsZero() {
+			t.Fatalf("key %d was forgotten", i)
 		}
 	}
-	if wrong > mergeAt/50 {
-		t.Errorf("%d of %d other keys are taken for known", wrong, mergeAt)
-	}
-	if b = b.with(nil); len(b.filters) != 2 {
-		t.Errorf("%d filters", len(b.filters))
-	}
-	for range maxFilters {
-		b = b.with(nil)
-	}
-	if other := numberedKey(-1); !b.unknown || !b.mayHold(&other) {
-		t.Error("a bucket with too many filters doesn't ask the table")
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
 	}
 }

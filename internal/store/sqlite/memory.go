@@ -119,6 +119,7 @@ func (w *writer) loadMemory() error {
 		m.life = max(m.life, id)
 	}
 	w.memory = m
+	w.askMerge() // what is known of the keys in the table was lost with the memory
 	return nil
 }
 

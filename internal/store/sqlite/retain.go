@@ -204,13 +204,23 @@ func (t *tx) retainAttempts(before int64, done *store.Retained) error {
 
 // retainDedup deletes keys of buckets whose time has passed.
 func (t *tx) retainDedup(done *store.Retained) error {
-	if err := t.c.q(`DELETE FROM dedup WHERE (bucket, key) IN
-		(SELECT bucket, key FROM dedup WHERE bucket < ? ORDER BY bucket, key LIMIT ?)`).
-		int(t.now / 1e6).int(dedupSlice).exec(); err != nil {
+	q := t.c.q("SELECT bucket, part, run, length(keys) FROM dedup WHERE bucket < ? ORDER BY bucket, part, run LIMIT ?").
+		int(t.now / 1e6).int(dedupSlice)
+	var lapsed [][3]int64
+	for q.next() {
+		lapsed = append(lapsed, [3]int64{q.colInt(0), q.colInt(1), q.colInt(2)})
+		done.DedupKeys += int(q.colInt(3) / entrySize)
+	}
+	if err := q.end(); err != nil {
 		return err
 	}
-	done.DedupKeys = t.c.changes()
-	if done.DedupKeys == dedupSlice {
+	for _, row := range lapsed {
+		if err := t.c.q("DELETE FROM dedup WHERE bucket = ? AND part = ? AND run = ?").
+			int(row[0]).int(row[1]).int(row[2]).exec(); err != nil {
+			return err
+		}
+	}
+	if len(lapsed) == dedupSlice {
 		done.More = true
 		return nil
 	}

@@ -49,14 +49,16 @@ CREATE TABLE payload (
   body   BLOB
 );
 
--- The keys of events up to tally.keys_merged; newer ones stand in their events' rows, and in memory.
--- bucket is when the last key of it has lapsed, in seconds: a bucket goes as one range. at is in milliseconds.
+-- The keys of events up to tally.keys_merged; newer ones stand in their events' rows, and in memory. A row
+-- holds what one merge brought for one part: keys of 16 bytes, each with its event and when it was seen in
+-- milliseconds, 8 bytes each, least first. bucket is when the last key of it has lapsed, in seconds: a bucket
+-- goes as one range. part is a key's first ten bits.
 CREATE TABLE dedup (
   bucket INTEGER NOT NULL,
-  key    BLOB NOT NULL,
-  event  INTEGER NOT NULL,
-  at     INTEGER NOT NULL,
-  PRIMARY KEY (bucket, key)
+  part   INTEGER NOT NULL,
+  run    INTEGER NOT NULL,
+  keys   BLOB NOT NULL,
+  PRIMARY KEY (bucket, part, run)
 ) WITHOUT ROWID;
 
 CREATE TABLE fan_out (
