@@ -2,7 +2,9 @@ package main
 
 import (
 	"errors"
+	"os"
 	"path/filepath"
+	"runtime"
 
 	"relais/internal/api"
 	"relais/internal/app"
@@ -14,6 +16,10 @@ import (
 
 // Run serves until it is told to stop.
 func (s *serveCommand) Run(p *program) error {
+	if os.Getenv("GOMAXPROCS") == "" {
+		// One more than there are cores: one of them nearly always waits for the disk to sync.
+		runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + 1)
+	}
 	o := p.appOptions()
 	o.Listen, o.AdminListen = s.Listen, s.AdminListen
 	a, err := app.New(p.ctx, o)

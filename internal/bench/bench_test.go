@@ -94,15 +94,15 @@ func standIn(command string, args []string) error {
 	}
 	if *admin != "" {
 		var asked atomic.Int64
-		go func() {
-			_ = http.ListenAndServe(*admin, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-				_, _ = fmt.Fprintf(w, "%s %d\n", deletedMetric, asked.Add(1))
-			}))
-		}()
 		control, err := api.Listen(*data)
 		if err != nil {
 			return err
 		}
+		go func() { // last: whoever asks here finds the rest in place
+			_ = http.ListenAndServe(*admin, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+				_, _ = fmt.Fprintf(w, "%s %d\n", deletedMetric, asked.Add(1))
+			}))
+		}()
 		go func() {
 			_ = http.Serve(control, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 				w.WriteHeader(http.StatusServiceUnavailable)

@@ -86,8 +86,12 @@ type side func(ctx context.Context) (*turn, error)
 
 // alternate gives each side its turns, one after the other.
 func (r *run) alternate(ctx context.Context, one, other side) (ones, others []*turn, err error) {
-	for i := range r.opts.Rounds {
-		r.progress("  turn %d of %d", i+1, r.opts.Rounds)
+	return r.alternateFor(ctx, r.opts.Rounds, one, other)
+}
+
+func (r *run) alternateFor(ctx context.Context, rounds int, one, other side) (ones, others []*turn, err error) {
+	for i := range rounds {
+		r.progress("  turn %d of %d", i+1, rounds)
 		a, err := one(ctx)
 		if err != nil {
 			return nil, nil, err

@@ -26,10 +26,12 @@ func (s *Store) Delivery(ctx context.Context, id core.DeliveryID) (core.Delivery
 	return d, err
 }
 
-// Deliveries implements store.Reader.
+// Deliveries implements store.Reader. Where no index leads to them it goes through the deliveries from the
+// newest on, a slice of them at a time, each in a snapshot of its own.
 func (s *Store) Deliveries(ctx context.Context, f store.DeliveryFilter) ([]core.Delivery, error) {
 	kind, name, _ := strings.Cut(f.Destination, ":")
-	sql := selectDelivery + ` WHERE d.id < ?1 AND d.created >= ?2 AND d.created <= ?3`
+	sql := selectDelivery + ` WHERE d.id < ?1 AND d.id >= ?10 AND d.created >= ?2 AND d.created <= ?3`
+	indexed := !f.Event.IsZero() || f.State == core.StateDead
 	// Each filter is in the text only when it is used: the indexes for one event, or for the dead, are
 	// found only then.
 	if !f.Event.IsZero() {
@@ -53,8 +55,16 @@ func (s *Store) Deliveries(ctx context.Context, f store.DeliveryFilter) ([]core.
 	}
 	sql += ` AND ?4 IS ?4 AND ?5 IS ?5 AND ?6 IS ?6 AND ?7 IS ?7 AND ?8 IS ?8 ORDER BY d.id DESC LIMIT ?9`
 	var deliveries []core.Delivery
-	err := s.read(ctx, func(c *conn) error {
+	err := s.search(ctx, func(c *conn, pace *pace) error {
 		before, err := startOf(c, "delivery", "id", "created", f.Before, f.Until)
+		if err != nil {
+			return err
+		}
+		oldest, err := pragma(c, "SELECT ifnull(min(id), 0) FROM delivery")
+		if err != nil {
+			return err
+		}
+		newest, err := pragma(c, "SELECT ifnull(max(id), 0) FROM delivery")
 		if err != nil {
 			return err
 		}
@@ -62,12 +72,25 @@ func (s *Store) Deliveries(ctx context.Context, f store.DeliveryFilter) ([]core.
 		if until == 0 {
 			until = 1 << 62
 		}
-		q := c.q(sql).int(before).int(micros(f.Since)).int(until).blob(f.Event[:]).text(kind).text(name).
-			text(f.Tenant).text(f.Source).int(pageOf(f.Limit))
-		for q.next() {
-			deliveries = append(deliveries, scanDelivery(q))
+		for before = min(before, newest+1); before > oldest; {
+			from := oldest
+			if !indexed {
+				from = max(oldest, before-readSlice)
+			}
+			q := c.q(sql).int(before).int(micros(f.Since)).int(until).blob(f.Event[:]).text(kind).text(name).
+				text(f.Tenant).text(f.Source).int(pageOf(f.Limit) - int64(len(deliveries))).int(from)
+			for q.next() {
+				deliveries = append(deliveries, scanDelivery(q))
+			}
+			if err := q.end(); err != nil || int64(len(deliveries)) == pageOf(f.Limit) {
+				return err
+			}
+			before = from
+			if err := pace.rest(); err != nil {
+				return err
+			}
 		}
-		return q.end()
+		return nil
 	})
 	return deliveries, err
 }

@@ -30,11 +30,11 @@ func (s *Store) Event(ctx context.Context, id core.EventID) (core.Event, error) 
 }
 
 // Events implements store.Reader. It goes through the events from the newest on, until the page is full
-// or the reader's time is over.
+// or the reader's time is over, and reads the whole of those that it returns.
 func (s *Store) Events(ctx context.Context, f store.EventFilter) ([]core.Event, error) {
 	var events []core.Event
-	err := s.read(ctx, func(c *conn) error {
-		before, err := startOf(c, "event", "seq", "at", f.Before, f.Until)
+	err := s.search(ctx, func(c *conn, pace *pace) error {
+		found, err := findEvents(c, pace, f)
 		if err != nil {
 			return err
 		}
@@ -42,24 +42,82 @@ func (s *Store) Events(ctx context.Context, f store.EventFilter) ([]core.Event, 
 		if f.Body {
 			sql = selectEvent
 		}
-		sql += ` WHERE e.seq < ?1 AND (?2 = '' OR e.tenant = (SELECT id FROM name WHERE text = ?2))
-			AND (?3 = '' OR e.source = (SELECT id FROM name WHERE text = ?3)) AND (?4 OR e.repeat_of IS NULL)
-			ORDER BY e.seq DESC`
-		q := c.q(sql).int(before).text(f.Tenant).text(f.Source).bool(f.Repeats)
-		since, until := micros(f.Since), micros(f.Until)
-		for int64(len(events)) < pageOf(f.Limit) && q.next() {
-			at := q.colInt(6)
+		for _, seq := range found {
+			q := c.q(sql + " WHERE e.seq = ?").int(seq)
+			if q.next() {
+				events = append(events, scanEvent(q, f.Body))
+			}
+			if err := q.end(); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return events, err
+}
+
+// findEvents returns the numbers of a page of events. It looks at a slice of them at a time, each in a
+// snapshot of its own.
+func findEvents(c *conn, pace *pace, f store.EventFilter) ([]int64, error) {
+	before, err := startOf(c, "event", "seq", "at", f.Before, f.Until)
+	if err != nil {
+		return nil, err
+	}
+	tenant, err := nameID(c, f.Tenant)
+	if err != nil {
+		return nil, err
+	}
+	source, err := nameID(c, f.Source)
+	if err != nil {
+		return nil, err
+	}
+	var found []int64
+	var typ string // of the event before: the next one mostly has the same
+	wanted := f.Type.Match(typ)
+	since, until := micros(f.Since), micros(f.Until)
+	for {
+		seen := 0
+		q := c.q("SELECT seq, at, type, tenant, source, repeat_of IS NULL FROM event WHERE seq < ? ORDER BY seq DESC LIMIT ?").
+			int(before).int(readSlice)
+		for int64(len(found)) < pageOf(f.Limit) && q.next() {
+			seen++
+			before = q.colInt(0)
+			at := q.colInt(1)
 			if at < since-clockSlack.Microseconds() {
 				break
 			}
-			if at < since || (until != 0 && at > until) || !f.Type.Match(q.colText(4)) {
-				continue
+			if next := q.view(2); string(next) != typ {
+				typ = string(next)
+				wanted = f.Type.Match(typ)
 			}
-			events = append(events, scanEvent(q, f.Body))
+			switch {
+			case at < since, until != 0 && at > until, !wanted, !f.Repeats && q.colInt(5) == 0,
+				tenant != anyName && q.colInt(3) != tenant, source != anyName && q.colInt(4) != source:
+			default:
+				found = append(found, before)
+			}
 		}
-		return q.end()
-	})
-	return events, err
+		if err := q.end(); err != nil || seen < readSlice {
+			return found, err
+		}
+		if err := pace.rest(); err != nil {
+			return nil, err
+		}
+	}
+}
+
+const anyName = -1
+
+// nameID returns the number of a name, 0 for one that nobody has, and anyName for "".
+func nameID(c *conn, text string) (id int64, err error) {
+	if text == "" {
+		return anyName, nil
+	}
+	q := c.q("SELECT id FROM name WHERE text = ?").text(text)
+	if q.next() {
+		id = q.colInt(0)
+	}
+	return id, q.end()
 }
 
 // startOf returns the number below which a page starts: what the page before ended with, or, by

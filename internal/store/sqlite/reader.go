@@ -2,16 +2,28 @@ package sqlite
 
 import (
 	"context"
+	"time"
 
 	"relais/internal/core"
 )
 
 // read runs a read on a connection of its own, in one snapshot, and interrupts it at the bound.
 func (s *Store) read(caller context.Context, run func(*conn) error) error {
+	return s.readWithin(caller, s.readTime, run)
+}
+
+// search is a read that may take longer, because it rests, and changes its snapshot each time.
+func (s *Store) search(caller context.Context, run func(*conn, *pace) error) error {
+	return s.readWithin(caller, searchFactor*s.readTime, func(c *conn) error {
+		return run(c, &pace{ctx: caller, c: c, w: s.writer, began: time.Now(), written: s.writer.pages.Load()})
+	})
+}
+
+func (s *Store) readWithin(caller context.Context, bound time.Duration, run func(*conn) error) error {
 	if err := caller.Err(); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(caller, s.readTime)
+	ctx, cancel := context.WithTimeout(caller, bound)
 	defer cancel()
 	var c *conn
 	select {
@@ -69,4 +81,40 @@ func pageOf(limit int) int64 {
 		return usual
 	}
 	return int64(min(limit, most))
+}
+
+const (
+	// readSlice is how many rows a search looks at in one snapshot: a third of a millisecond. A snapshot that
+	// stands for long keeps the WAL from starting again, and each commit then has to make it grow.
+	readSlice = 1024
+	// While something is being written, a search rests this many times as long as it runs: whoever searches
+	// a million rows leaves the cores to those who wait for an answer.
+	restFactor   = 3
+	searchFactor = 5
+)
+
+// pace is how a search rests.
+type pace struct {
+	ctx     context.Context
+	c       *conn
+	w       *writer
+	began   time.Time
+	written int64
+}
+
+// rest ends the snapshot and begins another. No statement of the connection may be running.
+func (p *pace) rest() error {
+	if err := p.c.q("COMMIT").exec(); err != nil {
+		return err
+	}
+	if written := p.w.pages.Load(); written != p.written {
+		p.written = written
+		select {
+		case <-time.After(restFactor * time.Since(p.began)):
+		case <-p.ctx.Done():
+			return p.ctx.Err()
+		}
+	}
+	p.began = time.Now()
+	return p.c.q("BEGIN").exec()
 }

@@ -8,12 +8,16 @@ import (
 )
 
 const (
-	// retainSlice is how long a slice holds the writer, its commit left out.
-	retainSlice = time.Millisecond
+	// A slice deletes this many events, or twice as many as have come since the slice before: few enough
+	// for an answer that waits behind it, and retention keeps up with any flood.
+	retainEvents = 32
+	// retainSlice is how long a slice holds the writer at most, its commit left out.
+	retainSlice = 5 * time.Millisecond
 	// Pages are given back to the file system once this many, and a tenth of the file, are free: the
 	// rest serves the next events.
 	vacuumLeast  = 1024
-	dedupSlice   = 100
+	vacuumSlice  = "8"
+	dedupSlice   = 16
 	attemptSlice = 100
 )
 
@@ -21,6 +25,7 @@ const (
 type retention struct {
 	event    int64
 	delivery int64
+	newest   int64 // the newest event when the last slice was done
 }
 
 // Retain implements store.Keeper.
@@ -67,8 +72,10 @@ func (t *tx) retainEvents(p store.RetainParams, end time.Time, done *store.Retai
 		tooLarge = used*pageSize > p.SizeBytes
 	}
 	pass := &t.s.writer.retention
-	for looked := 0; ; looked++ {
-		if looked > 0 && !time.Now().Before(end) {
+	most := max(retainEvents, 2*(t.m.event-pass.newest))
+	pass.newest = t.m.event
+	for looked := int64(0); ; looked++ {
+		if looked == most || looked > 0 && !time.Now().Before(end) {
 			done.More = true
 			return nil
 		}
@@ -239,7 +246,7 @@ func (t *tx) vacuum(done *store.Retained) error {
 		return err
 	}
 	done.More = true
-	return t.c.q("PRAGMA incremental_vacuum(32)").exec()
+	return t.c.q("PRAGMA incremental_vacuum(" + vacuumSlice + ")").exec()
 }
 
 func pragma(c *conn, sql string) (int64, error) {
