@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"runtime/debug"
 
 	"relais/internal/api"
 	"relais/internal/app"
@@ -16,6 +17,9 @@ import (
 
 // Run serves until it is told to stop.
 func (s *serveCommand) Run(p *program) error {
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(400) // what lives is small; memory is mostly SQLite's
+	}
 	if os.Getenv("GOMAXPROCS") == "" {
 		// One more than there are cores: one of them nearly always waits for the disk to sync.
 		runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + 1)

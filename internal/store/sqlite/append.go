@@ -2,6 +2,8 @@ package sqlite
 
 import (
 	"context"
+	"errors"
+	"strings"
 	"time"
 
 	"relais/internal/core"
@@ -26,7 +28,7 @@ func (s *Store) Append(ctx context.Context, batch []store.Accepted) ([]store.App
 				return err
 			}
 		}
-		return nil
+		return t.flushEvents()
 	})
 	if err != nil {
 		return nil, err
@@ -57,15 +59,27 @@ func (t *tx) append(a *store.Accepted) (store.Appended, error) {
 	if !first {
 		key = dedupKey{}
 	}
-	seq, isNew, err := t.insertEvent(e, repeatOf, key)
-	if err != nil {
-		return store.Appended{}, err
+	if t.alone {
+		if err := t.flushEvents(); err != nil {
+			return store.Appended{}, err
+		}
+		if stored, err := t.appended(e.ID); err != nil || stored.Seq != 0 {
+			return stored, err
+		}
 	}
-	if !isNew {
-		return t.appended(e.ID)
+	seq := t.m.event + 1
+	t.m.event = seq
+	t.events = append(t.events, newEvent{Event: e, seq: seq, repeatOf: repeatOf, key: key})
+	if key.window > 0 {
+		t.m.rememberKey(key.key, keySeen{event: seq, at: key.now, bucket: key.bucket})
 	}
 	if first {
 		if err := t.insertWork(a, seq); err != nil {
+			return store.Appended{}, err
+		}
+	}
+	if len(t.events) == maxRows {
+		if err := t.flushEvents(); err != nil {
 			return store.Appended{}, err
 		}
 	}
@@ -100,19 +114,78 @@ func (t *tx) insertWork(a *store.Accepted, seq int64) error {
 	return nil
 }
 
-// insertEvent stores an event with the key to be remembered, unless its id is stored already.
-func (t *tx) insertEvent(e *core.Event, repeatOf core.EventID, key dedupKey) (seq int64, isNew bool, err error) {
+// newEvent is an event whose rows are still to be written.
+type newEvent struct {
+	*core.Event
+	seq      int64
+	repeatOf core.EventID
+	key      dedupKey // to be remembered
+}
+
+// maxRows is how many rows a statement writes: what SQLite does for a statement costs more than for a row.
+const maxRows = 8
+
+// errStored says that an event was stored before. The operation runs again alone, and looks for each.
+var errStored = errors.New("one of several events is stored already")
+
+var (
+	insertEvents = inRows(`INSERT INTO event (seq, id, tenant, source, type, native, at, format, flags, repeat_of, key_bucket, key, key_at) VALUES `,
+		"(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", " ON CONFLICT (id) DO NOTHING")
+	insertPayloads = inRows("INSERT INTO payload (seq, header, query, path, body) VALUES ", "(?, ?, ?, ?, ?)", "")
+)
+
+// inRows returns a statement's text by its number of rows.
+func inRows(head, row, tail string) (texts [maxRows + 1]string) {
+	for n := 1; n <= maxRows; n++ {
+		texts[n] = head + row + strings.Repeat(", "+row, n-1) + tail
+	}
+	return texts
+}
+
+// flushEvents writes the rows of the events that wait for it.
+func (t *tx) flushEvents() error {
+	n := len(t.events)
+	if n == 0 {
+		return nil
+	}
+	events := t.c.q(insertEvents[n])
+	for i := range t.events {
+		if err := t.bindEvent(events, &t.events[i]); err != nil {
+			return err
+		}
+	}
+	if err := events.exec(); err != nil {
+		return err
+	}
+	if t.c.changes() != n {
+		return errStored
+	}
+	payloads := t.c.q(insertPayloads[n])
+	for i := range t.events {
+		e := &t.events[i]
+		payloads.int(e.seq).blob(e.Header).textOrNull(e.Query).textOrNull(e.Path).blob(e.Body)
+	}
+	t.forgetEvents()
+	return payloads.exec()
+}
+
+func (t *tx) forgetEvents() {
+	clear(t.events)
+	t.events = t.events[:0]
+}
+
+func (t *tx) bindEvent(q *stmt, e *newEvent) error {
 	tenant, err := t.name(tenantOr(e.Tenant))
 	if err != nil {
-		return 0, false, err
+		return err
 	}
 	source, err := t.name(e.Source)
 	if err != nil {
-		return 0, false, err
+		return err
 	}
 	format, err := t.name(string(e.Format))
 	if err != nil {
-		return 0, false, err
+		return err
 	}
 	native := e.NativeType
 	if native == e.Type {
@@ -125,36 +198,22 @@ func (t *tx) insertEvent(e *core.Event, repeatOf core.EventID, key dedupKey) (se
 	if e.Test {
 		flags |= flagTest
 	}
-	seq = t.m.event + 1
-	q := t.c.q(`INSERT INTO event (seq, id, tenant, source, type, native, at, format, flags, repeat_of, key_bucket, key, key_at)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING`).
-		int(seq).blob(e.ID[:]).int(tenant).int(source).text(e.Type).textOrNull(native).
+	q.int(e.seq).blob(e.ID[:]).int(tenant).int(source).text(e.Type).textOrNull(native).
 		int(micros(e.ReceivedAt)).int(format).int(flags)
-	if repeatOf.IsZero() {
+	if e.repeatOf.IsZero() {
 		q.null()
 	} else {
-		q.blob(repeatOf[:])
+		q.blob(e.repeatOf[:])
 	}
-	if key.window > 0 {
-		q.int(key.bucket).blob(key.key[:]).int(key.now)
+	if e.key.window > 0 {
+		q.int(e.key.bucket).blob(e.key.key[:]).int(e.key.now)
 	} else {
 		q.null().null().null()
 	}
-	if err := q.exec(); err != nil {
-		return 0, false, err
-	}
-	if t.c.changes() == 0 {
-		return 0, false, nil
-	}
-	t.m.event = seq
-	if key.window > 0 {
-		t.m.rememberKey(key.key, keySeen{event: seq, at: key.now, bucket: key.bucket})
-	}
-	return seq, true, t.c.q("INSERT INTO payload (seq, header, query, path, body) VALUES (?, ?, ?, ?, ?)").
-		int(seq).blob(e.Header).textOrNull(e.Query).textOrNull(e.Path).blob(e.Body).exec()
+	return nil
 }
 
-// appended reports a stored event as it was when it was stored.
+// appended reports a stored event as it was when it was stored, and the zero Appended where there is none.
 func (t *tx) appended(id core.EventID) (store.Appended, error) {
 	q := t.c.q("SELECT seq, repeat_of FROM event WHERE id = ?").blob(id[:])
 	var a store.Appended

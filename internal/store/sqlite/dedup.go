@@ -64,6 +64,11 @@ func (t *tx) seen(k *dedupKey) (first core.EventID, found bool, err error) {
 	if last.event == 0 || k.now-last.at >= k.window {
 		return first, false, nil
 	}
+	for i := range t.events {
+		if t.events[i].seq == last.event {
+			return t.events[i].ID, true, nil
+		}
+	}
 	q := t.c.q("SELECT id FROM event WHERE seq = ?").int(last.event)
 	found = q.next()
 	copy(first[:], q.view(0))

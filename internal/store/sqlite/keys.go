@@ -55,20 +55,24 @@ type keyRow struct {
 
 // rows puts the run's keys into the order of the table. Lapsed ones stay out: nobody asks for them.
 func (r *keyRun) rows(now int64) []keyRow {
-	byPlace := map[[2]int64]int{}
+	places := map[int64]*[parts]int{} // by bucket and part, the row's place and one
 	var rows []keyRow
 	for key, seen := range r.keys {
 		if seen.bucket < now/1e6 {
 			continue
 		}
-		place := [2]int64{seen.bucket, partOf(&key)}
-		i, known := byPlace[place]
-		if !known {
-			i = len(rows)
-			byPlace[place] = i
-			rows = append(rows, keyRow{bucket: place[0], part: place[1]})
+		of := places[seen.bucket]
+		if of == nil {
+			of = &[parts]int{}
+			places[seen.bucket] = of
 		}
-		rows[i].keys = appendEntry(rows[i].keys, &key, seen)
+		part := partOf(&key)
+		if of[part] == 0 {
+			rows = append(rows, keyRow{bucket: seen.bucket, part: part, keys: make([]byte, 0, 2*mergeAt/parts*entrySize)})
+			of[part] = len(rows)
+		}
+		row := &rows[of[part]-1]
+		row.keys = appendEntry(row.keys, &key, seen)
 	}
 	slices.SortFunc(rows, func(a, b keyRow) int {
 		return cmp.Or(cmp.Compare(a.bucket, b.bucket), cmp.Compare(a.part, b.part))

@@ -74,10 +74,14 @@ type writer struct {
 	retention retention
 	latest    int64        // that the clock showed
 	pages     atomic.Int64 // written to the WAL
+	events    []newEvent   // of one transaction after the other
 }
 
 func newWriter(s *Store, mode SyncMode) *writer {
-	return &writer{s: s, sync: mode, signal: make(chan struct{}, 1), merge: make(chan struct{}, 1), lives: map[string]int64{}}
+	return &writer{
+		s: s, sync: mode, signal: make(chan struct{}, 1), merge: make(chan struct{}, 1), lives: map[string]int64{},
+		events: make([]newEvent, 0, maxRows),
+	}
 }
 
 func (w *writer) open() error {
@@ -296,10 +300,11 @@ func runTogether(t *tx, o *op) error {
 	if o.err == nil {
 		return nil
 	}
+	t.forgetEvents()
 	if _, _, isAway := away(o.err); isAway {
 		return o.err
 	}
-	if t.c.totalChanges() != before || !t.c.inTransaction() {
+	if t.c.totalChanges() != before || !t.c.inTransaction() || errors.Is(o.err, errStored) {
 		return errAlone
 	}
 	t.m.restore(mark)
@@ -307,6 +312,7 @@ func runTogether(t *tx, o *op) error {
 }
 
 func runApart(t *tx, batch []*op) error {
+	t.alone = true
 	for _, o := range batch {
 		if err := t.c.q("SAVEPOINT alone").exec(); err != nil {
 			return err
@@ -316,6 +322,7 @@ func runApart(t *tx, batch []*op) error {
 			if _, _, isAway := away(o.err); isAway {
 				return o.err
 			}
+			t.forgetEvents()
 			t.m.restore(mark)
 			if err := t.c.q("ROLLBACK TO alone").exec(); err != nil {
 				return err
@@ -362,7 +369,7 @@ func (w *writer) begin() (*tx, error) {
 	}
 	now := w.s.now().UnixMicro()
 	w.latest = max(w.latest, now)
-	return &tx{s: w.s, c: w.conn, m: w.memory, now: now, setBack: now < w.latest}, nil
+	return &tx{s: w.s, c: w.conn, m: w.memory, now: now, setBack: now < w.latest, events: w.events[:0]}, nil
 }
 
 func (w *writer) rollback(mark mark) {
