@@ -17,6 +17,7 @@ var appendTests = map[string]func(*testing.T, *bench){
 	"an event comes back as it was, to the byte":              eventComesBack,
 	"the order of arrival is the order of the numbers":        eventsAreNumbered,
 	"an id that is stored already is reported and not stored": appendIsIdempotent,
+	"a large batch with stored ids and repeats in it":         largeBatchIsMixed,
 	"on an error nothing of the batch is stored":              appendIsAtomic,
 	"many callers at once each get their own events":          manyAppendAtOnce,
 	"one caller's error isn't another's":                      errorsStayApart,
@@ -63,6 +64,37 @@ func appendIsIdempotent(t *testing.T, b *bench) {
 	}
 	if got := len(b.claim(10)); got != 2 {
 		t.Errorf("%d deliveries, want one for each event", got)
+	}
+}
+
+func largeBatchIsMixed(t *testing.T, b *bench) {
+	var batch []store.Accepted
+	for i := range 30 {
+		a := b.event(route("facture"))
+		if i%10 == 3 {
+			a = keyed(a, "the same", time.Hour) // the first of these is the first, the others are its repeats
+		}
+		batch = append(batch, a)
+	}
+	before := b.send(batch[5], batch[17])
+	batch = append(batch, batch[20]) // its id twice in one batch
+	got := b.send(batch...)
+	if got[5] != before[0] || got[17] != before[1] {
+		t.Errorf("what was stored, %v, is reported as %v and %v", before, got[5], got[17])
+	}
+	if got[30] != got[20] {
+		t.Errorf("an event given twice is reported as %v and %v", got[20], got[30])
+	}
+	if !got[3].RepeatOf.IsZero() || got[13].RepeatOf != batch[3].Event.ID || got[23].RepeatOf != batch[3].Event.ID {
+		t.Errorf("repeats are reported as %v, %v, %v", got[3], got[13], got[23])
+	}
+	for i, a := range batch {
+		if e, err := b.Event(b.ctx(), a.Event.ID); err != nil || e.Seq != got[i].Seq {
+			t.Errorf("event %d is told to be number %d, and stored as %d (%v)", i, got[i].Seq, e.Seq, err)
+		}
+	}
+	if n := len(b.claim(100)); n != 28 {
+		t.Errorf("%d deliveries, want one for each event but the two repeats", n)
 	}
 }
 
