@@ -47,7 +47,7 @@ type dedupKey struct {
 }
 
 func newDedupKey(key [16]byte, window time.Duration, now int64) dedupKey {
-	w := max(window.Milliseconds(), 1000)
+	w := int64((max(window, time.Second) + time.Second - 1) / time.Second * 1000) // buckets are whole seconds
 	ms := now / 1000
 	return dedupKey{key: key, window: w, bucket: (ms/w + 2) * w / 1000, now: ms}
 }
@@ -78,16 +78,12 @@ func (t *tx) seen(k *dedupKey) (first core.EventID, found bool, err error) {
 // lookUpKey finds the newest event in the table that had a key, the zero keySeen where there is none.
 func (t *tx) lookUpKey(k *dedupKey) (newest keySeen, err error) {
 	buckets := [...]int64{k.bucket, k.bucket - k.window/1000, k.bucket + k.window/1000}
-	asked := buckets[:2]
-	if t.setBack {
-		asked = buckets[:]
-	}
-	for _, bucket := range asked {
+	for _, bucket := range buckets {
 		var room [4]int64
-		runs, all := t.m.keys.inTable[bucket].holders(&k.key, room[:0])
-		if all {
-			if err := t.findIn(&newest, &k.key, t.c.q("SELECT keys FROM dedup WHERE bucket = ? AND part = ?").
-				int(bucket).int(partOf(&k.key))); err != nil {
+		runs, beyond, more := t.m.keys.inTable[bucket].holders(&k.key, room[:0])
+		if more {
+			if err := t.findIn(&newest, &k.key, t.c.q("SELECT keys FROM dedup WHERE bucket = ? AND part = ? AND run >= ?").
+				int(bucket).int(partOf(&k.key)).int(beyond)); err != nil {
 				return keySeen{}, err
 			}
 		}

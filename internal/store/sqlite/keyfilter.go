@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"math/bits"
+	"slices"
 )
 
 const (
@@ -23,26 +24,37 @@ type tableBucket struct {
 	// unknown buckets hold keys that were merged in an earlier life and aren't read yet: the table is
 	// always asked, as for those that hold too many.
 	unknown bool
-	runs    []int64 // their ids; 0 for a place that is left out
+	runs    []int64 // the ids of those with a filter; 0 for a place that is left out
 	groups  [][]byte
+	// beyond is the first of the runs that have no filter, and more says that there are some.
+	beyond int64
+	more   bool
 }
 
 // beginRun says that the keys which are added next are another run's.
 func (b *tableBucket) beginRun(id int64) {
-	if len(b.runs) == len(b.groups)*groupRuns && len(b.groups) < maxGroups {
+	if len(b.runs) == maxGroups*groupRuns {
+		b.leaveOut(id)
+		return
+	}
+	if len(b.runs) == len(b.groups)*groupRuns {
 		b.groups = append(b.groups, make([]byte, filterBits))
 	}
 	b.runs = append(b.runs, id)
 }
 
-func (b *tableBucket) full() bool { return len(b.runs) > maxGroups*groupRuns }
+// leaveOut notes a run that has no filter.
+func (b *tableBucket) leaveOut(id int64) {
+	if !b.more || id < b.beyond {
+		b.beyond, b.more = id, true
+	}
+}
 
-// add takes the keys of a row into the newest run's filter.
-func (b *tableBucket) add(row []byte) { b.addTo(len(b.runs)-1, row) }
-
-func (b *tableBucket) addTo(run int, row []byte) {
-	if b.full() {
-		return
+// add takes the keys of a row of a run that was begun.
+func (b *tableBucket) add(id int64, row []byte) {
+	run := slices.Index(b.runs, id)
+	if run < 0 {
+		return // it has no filter
 	}
 	group, bit := b.groups[run/groupRuns], byte(1)<<(run%groupRuns)
 	for ; len(row) >= entrySize; row = row[entrySize:] {
@@ -52,13 +64,13 @@ func (b *tableBucket) addTo(run int, row []byte) {
 	}
 }
 
-// holders appends the ids of the runs that may hold a key. any says that every run of the table may.
-func (b *tableBucket) holders(key *[16]byte, ids []int64) (_ []int64, any bool) {
+// holders appends the ids of the runs that may hold a key. Those from beyond on may all, if there are more.
+func (b *tableBucket) holders(key *[16]byte, ids []int64) (_ []int64, beyond int64, more bool) {
 	switch {
 	case b == nil:
-		return ids, false
-	case b.unknown || b.full():
-		return ids, true
+		return ids, 0, false
+	case b.unknown:
+		return ids, 0, true
 	}
 	at := filterPlaces(key)
 	for i, group := range b.groups {
@@ -70,7 +82,7 @@ func (b *tableBucket) holders(key *[16]byte, ids []int64) (_ []int64, any bool) 
 			ids = append(ids, b.runs[i*groupRuns+bits.TrailingZeros8(mask)])
 		}
 	}
-	return ids, false
+	return ids, b.beyond, b.more
 }
 
 // filterPlaces are chosen by the key's own bits: keys are digests. Each takes 20 bits of three bytes.
@@ -93,7 +105,7 @@ func (s *Store) readFilters(ctx context.Context, of *memory, buckets []int64) er
 			return err
 		}
 		err = s.do(ctx, merging, func(t *tx) error {
-			if b := t.m.keys.inTable[bucket]; t.m == of && b != nil {
+			if b := t.m.keys.inTable[bucket]; t.m == of && b != nil && b.unknown {
 				b.join(read)
 			}
 			return nil
@@ -105,30 +117,41 @@ func (s *Store) readFilters(ctx context.Context, of *memory, buckets []int64) er
 	return nil
 }
 
-// join takes over what was read of an unknown bucket, beside the runs that were merged since.
+// join takes over what was read of an unknown bucket, beside the runs that were merged since. It may come a
+// second time when the transaction runs again, which the caller sees by the bucket's being known.
 func (b *tableBucket) join(read *tableBucket) {
-	b.runs = append(b.runs, make([]int64, len(b.groups)*groupRuns-len(b.runs))...) // the last group stays as it is
-	b.runs = append(b.runs, read.runs...)
-	b.groups = append(b.groups, read.groups...)
 	b.unknown = false
+	if read.more {
+		b.leaveOut(read.beyond)
+	}
+	for i, group := range read.groups {
+		of := read.runs[i*groupRuns : min((i+1)*groupRuns, len(read.runs))]
+		if len(b.groups) == maxGroups {
+			for _, id := range of {
+				b.leaveOut(id)
+			}
+			continue
+		}
+		b.runs = append(b.runs, make([]int64, len(b.groups)*groupRuns-len(b.runs))...) // the last group stays as it is
+		b.runs = append(b.runs, of...)
+		b.groups = append(b.groups, group)
+	}
 }
 
 func (s *Store) readFilter(ctx context.Context, bucket int64) (*tableBucket, error) {
 	b := &tableBucket{}
-	runs := map[int64]int{}
+	begun := map[int64]bool{}
 	for part := int64(0); part < parts; part += filterSlice {
 		err := s.read(ctx, func(c *conn) error {
 			q := c.q("SELECT run, keys FROM dedup WHERE bucket = ? AND part >= ? AND part < ?").
 				int(bucket).int(part).int(part + filterSlice)
 			for q.next() {
 				id := q.colInt(0)
-				run, known := runs[id]
-				if !known {
-					run = len(b.runs)
-					runs[id] = run
+				if !begun[id] {
+					begun[id] = true
 					b.beginRun(id)
 				}
-				b.addTo(run, q.view(1))
+				b.add(id, q.view(1))
 			}
 			return q.end()
 		})

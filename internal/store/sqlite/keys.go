@@ -150,10 +150,9 @@ func (m *memory) loadKeys(c *conn) error {
 
 // considerKeys asks for a merge when there are enough fresh keys. The writer calls it between transactions.
 func (w *writer) considerKeys() {
-	if w.memory == nil || len(w.memory.keys.newest) < mergeAt {
-		return
+	if w.memory != nil && w.memory.mergeDue() {
+		w.askMerge()
 	}
-	w.askMerge()
 }
 
 // mergeKeys tends the keys whenever it is asked to, until the store closes.
@@ -187,7 +186,7 @@ func (s *Store) tendKeys(ctx context.Context) error {
 				unknown = append(unknown, bucket)
 			}
 		}
-		enough = len(t.m.keys.newest) >= mergeAt || t.m.keys.merging != nil
+		enough = t.m.mergeDue() || t.m.keys.merging != nil
 		return nil
 	})
 	if err == nil {
@@ -197,6 +196,12 @@ func (s *Store) tendKeys(ctx context.Context) error {
 		err = s.mergeOnce(ctx)
 	}
 	return err
+}
+
+// mergeDue also when few of the events had keys, or theirs have lapsed: a start reads what came since the
+// last merge.
+func (m *memory) mergeDue() bool {
+	return len(m.keys.newest) >= mergeAt || m.keys.merging == nil && m.event-m.keysMerged >= 4*mergeAt
 }
 
 func (w *writer) askMerge() {
@@ -280,7 +285,7 @@ func (m *memory) endMerge(run *keyRun, rows []keyRow) error {
 		}
 		b.beginRun(run.id)
 		for ; len(rows) > 0 && rows[0].bucket == bucket; rows = rows[1:] {
-			b.add(rows[0].keys)
+			b.add(run.id, rows[0].keys)
 		}
 	}
 	m.onUndo(func() { m.keys.merging = run })

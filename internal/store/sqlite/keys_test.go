@@ -152,15 +152,15 @@ func TestFilterKnowsItsKeysAndFewOthers(t *testing.T) {
 	b := &tableBucket{}
 	for run := range runs {
 		b.beginRun(int64(run + 1))
-		b.add(rowOfKeys(run*mergeAt, (run+1)*mergeAt))
+		b.add(int64(run+1), rowOfKeys(run*mergeAt, (run+1)*mergeAt))
 	}
 	wrong := 0
 	for i := range runs * mergeAt {
 		known, other := numberedKey(i), numberedKey(runs*mergeAt+i)
-		if runs, _ := b.holders(&known, nil); !slices.Contains(runs, int64(i/mergeAt+1)) {
+		if runs, _, _ := b.holders(&known, nil); !slices.Contains(runs, int64(i/mergeAt+1)) {
 			t.Fatalf("key %d is thought to be in runs %v", i, runs)
 		}
-		runs, _ := b.holders(&other, nil)
+		runs, _, _ := b.holders(&other, nil)
 		wrong += len(runs)
 	}
 	if wrong > runs*mergeAt/500 {
@@ -168,15 +168,19 @@ func TestFilterKnowsItsKeysAndFewOthers(t *testing.T) {
 	}
 }
 
-func TestBucketWithTooManyRunsAsksTheTable(t *testing.T) {
-	b := &tableBucket{}
-	for range maxGroups*groupRuns + 1 {
-		b.beginRun(1)
-		b.add(nil)
+func TestRunsBeyondTheBoundAreLookedUp(t *testing.T) {
+	b := &tableBucket{unknown: true}
+	b.beginRun(9000)
+	read := &tableBucket{}
+	for run := range int64(maxGroups*groupRuns + 2) {
+		read.beginRun(run)
+		read.add(run, nil)
 	}
+	b.join(read)
 	other := numberedKey(-1)
-	if _, all := b.holders(&other, nil); !all || len(b.groups) != maxGroups {
-		t.Errorf("%d groups, and another key is thought to be new", len(b.groups))
+	runs, beyond, more := b.holders(&other, nil)
+	if len(runs) > 0 || !more || beyond != (maxGroups-1)*groupRuns || len(b.groups) != maxGroups {
+		t.Errorf("%d groups, and another key may be in runs %v, and from %d on (%t)", len(b.groups), runs, beyond, more)
 	}
 }
 
@@ -212,10 +216,10 @@ func TestFiltersAreReadAgainAfterAStart(t *testing.T) {
 			}
 			for i := range 6000 {
 				key, other := numberedKey(i), numberedKey(6000+i)
-				if runs, all := b.holders(&key, nil); len(runs) > 0 && !all {
+				if runs, _, more := b.holders(&key, nil); len(runs) > 0 && !more {
 					known++
 				}
-				runs, _ := b.holders(&other, nil)
+				runs, _, _ := b.holders(&other, nil)
 				wrong += len(runs)
 			}
 		}
@@ -234,5 +238,31 @@ func TestFiltersAreReadAgainAfterAStart(t *testing.T) {
 	}
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// A window that isn't whole seconds finds its repeats, also in the table.
+func TestWindowsOfPartsOfASecond(t *testing.T) {
+	at := time.UnixMicro(1_800_000_000_000_000)
+	s := openTest(t, Options{Sync: SyncOff, Now: func() time.Time { return at }})
+	for i := range 40 {
+		at = at.Add(700 * time.Millisecond)
+		batch := func() []store.Accepted {
+			return []store.Accepted{{
+				Event:    core.Event{ID: core.NewEventID(), Source: "s", Type: "t", ReceivedAt: at},
+				DedupKey: numberedKey(i), DedupWindow: 2500 * time.Millisecond,
+			}}
+		}
+		if _, err := s.Append(t.Context(), batch()); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.mergeOnce(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		at = at.Add(1100 * time.Millisecond)
+		again, err := s.Append(t.Context(), batch())
+		if err != nil || again[0].RepeatOf.IsZero() {
+			t.Fatalf("key %d was forgotten within its window: %v, %v", i, again, err)
+		}
 	}
 }

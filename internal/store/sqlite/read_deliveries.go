@@ -28,7 +28,7 @@ func (s *Store) Delivery(ctx context.Context, id core.DeliveryID) (core.Delivery
 
 // Deliveries implements store.Reader. Where no index leads to them it goes through the deliveries from the
 // newest on, a slice of them at a time, each in a snapshot of its own.
-func (s *Store) Deliveries(ctx context.Context, f store.DeliveryFilter) ([]core.Delivery, error) {
+func (s *Store) Deliveries(ctx context.Context, f store.DeliveryFilter) (deliveries []core.Delivery, err error) {
 	kind, name, _ := strings.Cut(f.Destination, ":")
 	sql := selectDelivery + ` WHERE d.id < ?1 AND d.id >= ?10 AND d.created >= ?2 AND d.created <= ?3`
 	indexed := !f.Event.IsZero() || f.State == core.StateDead
@@ -54,8 +54,7 @@ func (s *Store) Deliveries(ctx context.Context, f store.DeliveryFilter) ([]core.
 		sql += ` AND d.source = (SELECT id FROM name WHERE text = ?8)`
 	}
 	sql += ` AND ?4 IS ?4 AND ?5 IS ?5 AND ?6 IS ?6 AND ?7 IS ?7 AND ?8 IS ?8 ORDER BY d.id DESC LIMIT ?9`
-	var deliveries []core.Delivery
-	err := s.search(ctx, func(c *conn, pace *pace) error {
+	run := func(c *conn, pace *pace) error {
 		before, err := startOf(c, "delivery", "id", "created", f.Before, f.Until)
 		if err != nil {
 			return err
@@ -85,13 +84,20 @@ func (s *Store) Deliveries(ctx context.Context, f store.DeliveryFilter) ([]core.
 			if err := q.end(); err != nil || int64(len(deliveries)) == pageOf(f.Limit) {
 				return err
 			}
-			before = from
+			if before = from; before <= oldest {
+				return nil
+			}
 			if err := pace.rest(); err != nil {
 				return err
 			}
 		}
 		return nil
-	})
+	}
+	if indexed { // one query, in one snapshot
+		err = s.read(ctx, func(c *conn) error { return run(c, nil) })
+	} else {
+		err = s.search(ctx, run)
+	}
 	return deliveries, err
 }
 

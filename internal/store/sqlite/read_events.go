@@ -33,32 +33,33 @@ func (s *Store) Event(ctx context.Context, id core.EventID) (core.Event, error) 
 // or the reader's time is over, and reads the whole of those that it returns.
 func (s *Store) Events(ctx context.Context, f store.EventFilter) ([]core.Event, error) {
 	var events []core.Event
-	err := s.search(ctx, func(c *conn, pace *pace) error {
-		found, err := findEvents(c, pace, f)
-		if err != nil {
-			return err
-		}
-		sql := selectEventSlim
-		if f.Body {
-			sql = selectEvent
-		}
-		for _, seq := range found {
-			q := c.q(sql + " WHERE e.seq = ?").int(seq)
-			if q.next() {
-				events = append(events, scanEvent(q, f.Body))
-			}
-			if err := q.end(); err != nil {
-				return err
-			}
-		}
-		return nil
+	err := s.search(ctx, func(c *conn, pace *pace) (err error) {
+		events, err = findEvents(c, pace, f)
+		return err
 	})
 	return events, err
 }
 
-// findEvents returns the numbers of a page of events. It looks at a slice of them at a time, each in a
-// snapshot of its own.
-func findEvents(c *conn, pace *pace, f store.EventFilter) ([]int64, error) {
+// readEvents reads events that were found in this snapshot.
+func readEvents(c *conn, seqs []int64, body bool) (events []core.Event, err error) {
+	sql := selectEventSlim
+	if body {
+		sql = selectEvent
+	}
+	for _, seq := range seqs {
+		q := c.q(sql + " WHERE e.seq = ?").int(seq)
+		if q.next() {
+			events = append(events, scanEvent(q, body))
+		}
+		if err := q.end(); err != nil {
+			return nil, err
+		}
+	}
+	return events, nil
+}
+
+// findEvents returns a page of events. It looks at a slice of them at a time, each in a snapshot of its own.
+func findEvents(c *conn, pace *pace, f store.EventFilter) (events []core.Event, err error) {
 	before, err := startOf(c, "event", "seq", "at", f.Before, f.Until)
 	if err != nil {
 		return nil, err
@@ -71,15 +72,15 @@ func findEvents(c *conn, pace *pace, f store.EventFilter) ([]int64, error) {
 	if err != nil {
 		return nil, err
 	}
-	var found []int64
 	var typ string // of the event before: the next one mostly has the same
 	wanted := f.Type.Match(typ)
 	since, until := micros(f.Since), micros(f.Until)
 	for {
 		seen := 0
+		var found []int64
 		q := c.q("SELECT seq, at, type, tenant, source, repeat_of IS NULL FROM event WHERE seq < ? ORDER BY seq DESC LIMIT ?").
 			int(before).int(readSlice)
-		for int64(len(found)) < pageOf(f.Limit) && q.next() {
+		for int64(len(events)+len(found)) < pageOf(f.Limit) && q.next() {
 			seen++
 			before = q.colInt(0)
 			at := q.colInt(1)
@@ -97,8 +98,12 @@ func findEvents(c *conn, pace *pace, f store.EventFilter) ([]int64, error) {
 				found = append(found, before)
 			}
 		}
-		if err := q.end(); err != nil || seen < readSlice {
-			return found, err
+		if err := q.end(); err != nil {
+			return nil, err
+		}
+		read, err := readEvents(c, found, f.Body)
+		if events = append(events, read...); err != nil || seen < readSlice {
+			return events, err
 		}
 		if err := pace.rest(); err != nil {
 			return nil, err

@@ -13,7 +13,17 @@ func (s *Store) read(caller context.Context, run func(*conn) error) error {
 }
 
 // search is a read that may take longer, because it rests, and changes its snapshot each time.
+//
+// Only some of the readers are for searches: the others are free for those who wait for an answer.
 func (s *Store) search(caller context.Context, run func(*conn, *pace) error) error {
+	select {
+	case s.searches <- struct{}{}:
+		defer func() { <-s.searches }()
+	case <-time.After(s.readTime):
+		return core.Errorf(core.CodeUnavailable, "too many are searching: ask again later")
+	case <-caller.Done():
+		return caller.Err()
+	}
 	return s.readWithin(caller, searchFactor*s.readTime, func(c *conn) error {
 		return run(c, &pace{ctx: caller, c: c, w: s.writer, began: time.Now(), written: s.writer.pages.Load()})
 	})
@@ -90,6 +100,7 @@ const (
 	// While something is being written, a search rests this many times as long as it runs: whoever searches
 	// a million rows leaves the cores to those who wait for an answer.
 	restFactor   = 3
+	longestRest  = 20 * time.Millisecond
 	searchFactor = 5
 )
 
@@ -110,7 +121,7 @@ func (p *pace) rest() error {
 	if written := p.w.pages.Load(); written != p.written {
 		p.written = written
 		select {
-		case <-time.After(restFactor * time.Since(p.began)):
+		case <-time.After(min(restFactor*time.Since(p.began), longestRest)):
 		case <-p.ctx.Done():
 			return p.ctx.Err()
 		}

@@ -16,7 +16,7 @@ const (
 	// Pages are given back to the file system once this many, and a tenth of the file, are free: the
 	// rest serves the next events.
 	vacuumLeast  = 1024
-	vacuumSlice  = "8"
+	vacuumSlice  = "16"
 	dedupSlice   = 16
 	attemptSlice = 100
 )
@@ -26,6 +26,9 @@ type retention struct {
 	event    int64
 	delivery int64
 	newest   int64 // the newest event when the last slice was done
+	// passed says that the events were gone through: what comes after them is finished before they are
+	// gone through again.
+	passed bool
 }
 
 // Retain implements store.Keeper.
@@ -33,19 +36,22 @@ func (s *Store) Retain(ctx context.Context, p store.RetainParams) (store.Retaine
 	var done store.Retained
 	err := s.do(ctx, housekeeping, func(t *tx) (err error) {
 		done = store.Retained{}
-		end := time.Now().Add(retainSlice)
-		if err := t.retainEvents(p, end, &done); err != nil {
-			return err
+		pass := &t.s.writer.retention
+		if !pass.passed {
+			if err := t.retainEvents(p, time.Now().Add(retainSlice), &done); err != nil {
+				return err
+			}
 		}
 		if done.Events > 0 {
 			if err := t.saveFloors(); err != nil {
 				return err
 			}
 		}
-		if t.s.writer.retention.event != 0 {
+		if pass.event != 0 {
 			done.More = true // the pass over the events goes on
 			return nil
 		}
+		pass.passed = true
 		// What comes after it is bounded by counts and not by the slice's time: on a machine on which the
 		// pass takes all of that, retention would never end.
 		if p.Attempts > 0 {
@@ -56,7 +62,9 @@ func (s *Store) Retain(ctx context.Context, p store.RetainParams) (store.Retaine
 		if err := t.retainDedup(&done); err != nil {
 			return err
 		}
-		return t.vacuum(&done)
+		err = t.vacuum(&done)
+		pass.passed = done.More
+		return err
 	})
 	return done, err
 }
@@ -74,8 +82,8 @@ func (t *tx) retainEvents(p store.RetainParams, end time.Time, done *store.Retai
 	pass := &t.s.writer.retention
 	most := max(retainEvents, 2*(t.m.event-pass.newest))
 	pass.newest = t.m.event
-	for looked := int64(0); ; looked++ {
-		if looked == most || looked > 0 && !time.Now().Before(end) {
+	for looked := 0; ; looked++ {
+		if int64(done.Events) == most || looked > 0 && !time.Now().Before(end) {
 			done.More = true
 			return nil
 		}

@@ -68,6 +68,7 @@ type Store struct {
 
 	writer     *writer
 	readers    chan *conn
+	searches   chan struct{} // one for each that runs
 	readTime   time.Duration
 	checkpoint *checkpointer
 	resumed    chan struct{} // a source was resumed: its deliveries are to be released
@@ -128,7 +129,7 @@ func open(o Options) (*Store, error) {
 	}
 	s := &Store{
 		path: path, now: o.Now, readTime: o.ReaderTimeout,
-		readers: make(chan *conn, readers), resumed: make(chan struct{}, 1),
+		readers: make(chan *conn, readers), searches: make(chan struct{}, readers/2), resumed: make(chan struct{}, 1),
 	}
 	for range readers {
 		s.readers <- nil

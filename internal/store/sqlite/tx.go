@@ -10,8 +10,6 @@ type tx struct {
 	c   *conn
 	m   *memory
 	now int64
-	// setBack says that the clock showed a later time before.
-	setBack bool
 	// alone says that each operation has a savepoint of its own.
 	alone bool
 	// events wait for their rows to be written, at the end of their operation at the latest.

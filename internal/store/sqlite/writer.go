@@ -72,7 +72,6 @@ type writer struct {
 	// lives outlives memory that is read again: the deliveries claimed under it are still running here.
 	lives     map[string]int64
 	retention retention
-	latest    int64        // that the clock showed
 	pages     atomic.Int64 // written to the WAL
 	events    []newEvent   // of one transaction after the other
 }
@@ -368,8 +367,7 @@ func (w *writer) begin() (*tx, error) {
 		return nil, err
 	}
 	now := w.s.now().UnixMicro()
-	w.latest = max(w.latest, now)
-	return &tx{s: w.s, c: w.conn, m: w.memory, now: now, setBack: now < w.latest, events: w.events[:0]}, nil
+	return &tx{s: w.s, c: w.conn, m: w.memory, now: now, events: w.events[:0]}, nil
 }
 
 func (w *writer) rollback(mark mark) {
