@@ -18,7 +18,10 @@ import (
 // Run serves until it is told to stop.
 func (s *serveCommand) Run(p *program) error {
 	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(400) // what lives is small; memory is mostly SQLite's
+		debug.SetGCPercent(400) // what lives is small, but for a flood of large bodies
+	}
+	if os.Getenv("GOMEMLIMIT") == "" {
+		debug.SetMemoryLimit(1 << 30) // past it, garbage is collected as often as it takes
 	}
 	if os.Getenv("GOMAXPROCS") == "" {
 		// One more than there are cores: one of them nearly always waits for the disk to sync.
