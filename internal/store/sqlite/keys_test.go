@@ -4,6 +4,7 @@ import (
 	"crypto/md5"
 	"encoding/binary"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -243,13 +244,13 @@ func TestFiltersAreReadAgainAfterAStart(t *testing.T) {
 
 // A window that isn't whole seconds finds its repeats, also in the table.
 func TestWindowsOfPartsOfASecond(t *testing.T) {
-	at := time.UnixMicro(1_800_000_000_000_000)
-	s := openTest(t, Options{Sync: SyncOff, Now: func() time.Time { return at }})
+	clock := newClock()
+	s := openTest(t, Options{Sync: SyncOff, Now: clock.now})
 	for i := range 40 {
-		at = at.Add(700 * time.Millisecond)
+		clock.add(700 * time.Millisecond)
 		batch := func() []store.Accepted {
 			return []store.Accepted{{
-				Event:    core.Event{ID: core.NewEventID(), Source: "s", Type: "t", ReceivedAt: at},
+				Event:    core.Event{ID: core.NewEventID(), Source: "s", Type: "t", ReceivedAt: clock.now()},
 				DedupKey: numberedKey(i), DedupWindow: 2500 * time.Millisecond,
 			}}
 		}
@@ -259,10 +260,23 @@ func TestWindowsOfPartsOfASecond(t *testing.T) {
 		if err := s.mergeOnce(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		at = at.Add(1100 * time.Millisecond)
+		clock.add(1100 * time.Millisecond)
 		again, err := s.Append(t.Context(), batch())
 		if err != nil || again[0].RepeatOf.IsZero() {
 			t.Fatalf("key %d was forgotten within its window: %v, %v", i, again, err)
 		}
 	}
 }
+
+// clock is a time that a test sets while the store reads it.
+type clock struct{ micros atomic.Int64 }
+
+func newClock() *clock {
+	c := &clock{}
+	c.micros.Store(1_800_000_000_000_000)
+	return c
+}
+
+func (c *clock) now() time.Time { return time.UnixMicro(c.micros.Load()) }
+
+func (c *clock) add(d time.Duration) { c.micros.Add(d.Microseconds()) }

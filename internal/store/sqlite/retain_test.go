@@ -10,13 +10,13 @@ import (
 // Events that are kept because something needs them are gone through once, however much else there is to
 // delete.
 func TestRetentionEndsWhileEventsAreKept(t *testing.T) {
-	now := time.UnixMicro(1_800_000_000_000_000)
-	s := openTest(t, Options{Sync: SyncOff, Now: func() time.Time { return now }})
+	clock := newClock()
+	s := openTest(t, Options{Sync: SyncOff, Now: clock.now})
 	const kept = 3000
 	for n := 0; n < kept; {
 		batch := benchBatch(500, 1) // their deliveries wait
 		for i := range batch {
-			batch[i].Event.ReceivedAt, batch[i].DedupKey, batch[i].DedupWindow = now, numberedKey(n), time.Hour
+			batch[i].Event.ReceivedAt, batch[i].DedupKey, batch[i].DedupWindow = clock.now(), numberedKey(n), time.Hour
 			n++
 		}
 		if _, err := s.Append(t.Context(), batch); err != nil {
@@ -26,7 +26,7 @@ func TestRetentionEndsWhileEventsAreKept(t *testing.T) {
 	if err := s.mergeOnce(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	now = now.Add(40 * 24 * time.Hour)
+	clock.add(40 * 24 * time.Hour)
 	keys, slices := 0, 0
 	for more := true; more; slices++ {
 		done, err := s.Retain(t.Context(), store.RetainParams{Events: 30 * 24 * time.Hour, Dead: 90 * 24 * time.Hour, Attempts: 24 * time.Hour})
