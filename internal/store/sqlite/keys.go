@@ -216,7 +216,6 @@ var errOtherRun = errors.New("the merge of dedup keys starts again")
 
 func (s *Store) mergeOnce(ctx context.Context) error {
 	var run *keyRun
-	var rows []keyRow
 	err := s.do(ctx, merging, func(t *tx) error {
 		run = t.m.startMerge()
 		return nil
@@ -224,7 +223,7 @@ func (s *Store) mergeOnce(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	rows = run.rows(s.now().UnixMicro())
+	rows := run.rows(s.now().UnixMicro())
 	left := rows
 	for before := 0; len(left) > 0; {
 		done, fresh := 0, 0

@@ -45,7 +45,8 @@ const (
 type Options struct {
 	Dir string
 	Now func() time.Time
-	// ReaderTimeout ends a read (2 s). An open read keeps the WAL from starting again.
+	// ReaderTimeout ends a read (2 s): an open one keeps the WAL from starting again. A search, which opens
+	// and ends many, has five times as long.
 	ReaderTimeout time.Duration
 	// CheckpointBytes of WAL start a checkpoint (16 MiB).
 	CheckpointBytes int64
