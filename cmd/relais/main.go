@@ -63,8 +63,11 @@ func (p *program) run() int {
 		return p.fail(err)
 	}
 	args := p.args
-	if len(args) == 0 {
+	switch {
+	case len(args) == 0:
 		args = []string{"--help"}
+	case len(args) == 1 && args[0] == "--version":
+		args = []string{"version"}
 	}
 	code, left := 0, false
 	parser.Exit = func(status int) { code, left = status, true }

@@ -91,7 +91,7 @@ func New(ctx context.Context, o Options) (*App, error) {
 	}
 	a.narrator = &narrator{log: log.Logger}
 	a.setNotReady("starting")
-	opened, err := sqlite.Open(ctx, sqlite.Options{Dir: o.Data, Sync: o.sync})
+	opened, err := sqlite.Open(ctx, sqlite.Options{Dir: o.Data, Sync: o.sync, Log: log.Logger})
 	if err != nil {
 		return nil, err
 	}

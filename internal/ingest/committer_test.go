@@ -127,3 +127,32 @@ func TestManyCulpritsDoNotMakeAStormOfTransactions(t *testing.T) {
 		t.Errorf("it took %d transactions", calls)
 	}
 }
+
+// After large batches a committer waits for more; those that come alone are stored all the same, and
+// those that come together at once.
+func TestGatheringEndsWithAndWithoutMore(t *testing.T) {
+	m := newMemory()
+	c := newCommitter(m, nil, slog.New(slog.DiscardHandler))
+	ctx, stop := contextPair()
+	var all sync.WaitGroup
+	all.Go(func() { c.run(ctx) })
+	for round, many := range []int{64, 64, 1, 1, 9, 64, 2} {
+		var commits sync.WaitGroup
+		for range many {
+			commits.Go(func() {
+				for range 20 {
+					p := &pending{done: make(chan result, 1), accepted: store.Accepted{Event: core.Event{ID: core.NewEventID()}}}
+					if r := c.commit(p); r.err != nil {
+						t.Errorf("round %d: %v", round, r.err)
+					}
+				}
+			})
+		}
+		commits.Wait()
+	}
+	stop()
+	all.Wait()
+	if n := len(m.stored()); n != (64+64+1+1+9+64+2)*20 {
+		t.Errorf("%d events are stored", n)
+	}
+}

@@ -157,19 +157,27 @@ func (w *writer) considerKeys() {
 
 // mergeKeys tends the keys whenever it is asked to, until the store closes.
 func (s *Store) mergeKeys() {
+	failing := false
 	for {
 		select {
 		case <-s.writer.merge:
 		case <-s.closing.Done():
 			return
 		}
-		if err := s.tendKeys(s.closing); err != nil {
-			select {
-			case <-s.closing.Done():
-				return
-			case <-time.After(mergeRetry):
-				s.writer.askMerge()
-			}
+		err := s.tendKeys(s.closing)
+		if err == nil {
+			failing = false
+			continue
+		}
+		if s.closing.Err() == nil && !failing && !errors.Is(err, errOtherRun) {
+			failing = true
+			s.log.Warn("dedup keys can't be merged; they stay in memory, and it is tried again each second", "error", err)
+		}
+		select {
+		case <-s.closing.Done():
+			return
+		case <-time.After(mergeRetry):
+			s.writer.askMerge()
 		}
 	}
 }

@@ -22,6 +22,7 @@ package sqlite
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"sync"
@@ -51,6 +52,8 @@ type Options struct {
 	// CheckpointBytes of WAL start a checkpoint (16 MiB).
 	CheckpointBytes int64
 	Sync            SyncMode
+	// Log is told what fails in the background (nowhere).
+	Log *slog.Logger
 }
 
 const (
@@ -65,6 +68,7 @@ const (
 type Store struct {
 	path string
 	now  func() time.Time
+	log  *slog.Logger
 	lock *os.File
 
 	writer     *writer
@@ -115,6 +119,9 @@ func (o Options) withDefaults() Options {
 	if o.CheckpointBytes == 0 {
 		o.CheckpointBytes = defaultWAL
 	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
 	return o
 }
 
@@ -129,7 +136,7 @@ func open(o Options) (*Store, error) {
 		return nil, err
 	}
 	s := &Store{
-		path: path, now: o.Now, readTime: o.ReaderTimeout,
+		path: path, now: o.Now, log: o.Log, readTime: o.ReaderTimeout,
 		readers: make(chan *conn, readers), searches: make(chan struct{}, readers/2), resumed: make(chan struct{}, 1),
 	}
 	for range readers {
