@@ -49,7 +49,7 @@ type Options struct {
 	// ReaderTimeout ends a read (2 s): an open one keeps the WAL from starting again. A search, which opens
 	// and ends many, has five times as long.
 	ReaderTimeout time.Duration
-	// CheckpointBytes of WAL start a checkpoint (16 MiB).
+	// CheckpointBytes of WAL start a checkpoint (4 MiB).
 	CheckpointBytes int64
 	Sync            SyncMode
 	// Log is told what fails in the background (nowhere).
@@ -61,7 +61,7 @@ const (
 	databaseName    = "relais.db"
 	readers         = 4
 	defaultReadTime = 2 * time.Second
-	defaultWAL      = 16 << 20
+	defaultWAL      = 4 << 20
 )
 
 // Store is the store.Store of a data folder.
