@@ -1,0 +1,87 @@
+package postgres
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"relais/internal/core"
+	"relais/internal/store"
+)
+
+// awayError says in words why the database can't be used now. It is store.ErrUnavailable, and keeps the
+// driver's error for the operator.
+type awayError struct {
+	words string
+	cause error
+}
+
+func (e *awayError) Error() string { return e.words }
+
+func (e *awayError) Unwrap() error { return e.cause }
+
+func (e *awayError) Is(target error) bool { return target == store.ErrUnavailable }
+
+func stateOf(err error) string {
+	var e *pgconn.PgError
+	if errors.As(err, &e) {
+		return e.Code
+	}
+	return ""
+}
+
+// again tells whether the same transaction may succeed when it is run again at once: it met another one,
+// or a day for which there is no partition yet.
+func again(err error) bool {
+	switch stateOf(err) {
+	case "40001", "40P01": // serialization failure, deadlock
+		return true
+	default:
+		return false
+	}
+}
+
+// noPartition tells whether a row's day has no partition.
+func noPartition(err error) bool {
+	var e *pgconn.PgError
+	return errors.As(err, &e) && e.Code == "23514" && strings.Contains(e.Message, "no partition")
+}
+
+// away tells whether the error is the database's and not the operation's, and why.
+func away(err error) (core.Code, string, bool) {
+	state := stateOf(err)
+	switch {
+	case state == "53100":
+		return core.CodeFull, "the database's disk is full", true
+	case state == "25006":
+		return core.CodeUnavailable, "the database is read-only: a replica, or a server that is being switched", true
+	case strings.HasPrefix(state, "57P"):
+		return core.CodeUnavailable, "the database is being stopped or started", true
+	case state == "55P03" || state == "57014" || state == "25P03" || again(err):
+		return core.CodeUnavailable, "others hold what the transaction needs", true
+	case strings.HasPrefix(state, "08") || strings.HasPrefix(state, "53") || strings.HasPrefix(state, "58") || strings.HasPrefix(state, "XX"):
+		return core.CodeUnavailable, "the database failed", true
+	case strings.HasPrefix(state, "28") || state == "3D000" || state == "42501":
+		return core.CodeUnavailable, "the database refuses relais' user", true
+	case state == "":
+		return core.CodeUnavailable, "the database can't be reached", true
+	default:
+		return "", "", false
+	}
+}
+
+// public turns an error of the database into what the store promises; errors that say what they are pass.
+func public(err error) error {
+	if err == nil || errors.Is(err, store.ErrUnavailable) || errors.Is(err, store.ErrLostClaim) || core.CodeOf(err) != "" {
+		return err
+	}
+	if code, words, ok := away(err); ok {
+		if state := stateOf(err); state != "" {
+			words = fmt.Sprintf("%s (PostgreSQL's code %s)", words, state)
+		}
+		return core.Errorf(code, "the store can't be used: %w", &awayError{words: words, cause: err})
+	}
+	return err
+}

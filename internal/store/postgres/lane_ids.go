@@ -1,0 +1,60 @@
+package postgres
+
+import (
+	"context"
+	"sync"
+
+	"relais/internal/core"
+)
+
+// laneIDs remembers lanes by their destination. A lane, once there, stays and keeps its number.
+type laneIDs struct {
+	mu    sync.RWMutex
+	ids   map[core.Destination]int64
+	names map[int64]core.Destination
+}
+
+func (l *laneIDs) id(d core.Destination) (int64, bool) {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	id, ok := l.ids[d]
+	return id, ok
+}
+
+func (l *laneIDs) remember(d core.Destination, id int64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.ids == nil {
+		l.ids, l.names = map[core.Destination]int64{}, map[int64]core.Destination{}
+	}
+	l.ids[d], l.names[id] = id, d
+}
+
+// lanesOf returns the lanes' numbers, and makes those that aren't there: each at once and for good, so that
+// what is remembered doesn't depend on what becomes of the caller's transaction.
+func (s *Store) lanesOf(ctx context.Context, destinations []core.Destination) (map[core.Destination]int64, error) {
+	ids := make(map[core.Destination]int64, len(destinations))
+	for _, d := range destinations {
+		if _, done := ids[d]; done {
+			continue
+		}
+		id, known := s.lanes.id(d)
+		if !known {
+			if err := s.pool.QueryRow(ctx, `INSERT INTO lane (tenant, kind, name) VALUES ($1, $2, $3)
+				ON CONFLICT (tenant, kind, name) DO UPDATE SET name = excluded.name RETURNING id`,
+				tenantOr(d.Tenant), string(d.Kind), d.Name).Scan(&id); err != nil {
+				return nil, err
+			}
+			s.lanes.remember(d, id)
+		}
+		ids[d] = id
+	}
+	return ids, nil
+}
+
+func tenantOr(tenant string) string {
+	if tenant == "" {
+		return core.DefaultTenant
+	}
+	return tenant
+}

@@ -1,0 +1,144 @@
+package pgtest
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/user"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// janitor ends what still runs in the folder $1 and removes it, once its standard input ends. That is a
+// pipe whose other end this process holds: the system closes it at the process's end, kill -9 included.
+// A number in a file is believed only while that process's command line names the folder, since numbers
+// are used again. Continuing wakes servers that a test had paused.
+const janitor = `
+cat >/dev/null
+ours() { tr '\0' ' ' <"/proc/$1/cmdline" 2>/dev/null | grep -qF "$2"; }
+for file in "$1"/*/data/postmaster.pid "$1"/*/bouncer.pid; do
+	[ -f "$file" ] && pid=$(head -n 1 "$file") && ours "$pid" "$1" || continue
+	kill -QUIT "$pid"
+	kill -CONT "$pid"
+	n=0
+	while ours "$pid" "$1" && [ $n -lt 100 ]; do sleep 0.1; n=$((n + 1)); done
+	ours "$pid" "$1" && kill -KILL "$pid"
+done
+n=0
+until rm -rf "$1" 2>/dev/null || [ $n -ge 50 ]; do sleep 0.1; n=$((n + 1)); done
+`
+
+// folder holds everything that this process's servers write.
+var folder = sync.OnceValues(makeFolder)
+
+func makeFolder() (string, error) {
+	prefix := "relais-pg-" + strconv.Itoa(os.Getuid()) + "-"
+	sweep(prefix)
+	root, err := os.MkdirTemp("", prefix)
+	if err != nil {
+		return "", err
+	}
+	if root, err = filepath.EvalSymlinks(root); err != nil {
+		return "", err
+	}
+	// The server's user must get through; what is in here is that user's own.
+	if err := os.Chmod(root, 0o755); err != nil { //nolint:gosec // see above
+		return "", err
+	}
+	if _, err := lock(root); err != nil {
+		return "", err
+	}
+	cmd := exec.Command("sh", "-c", janitor, "sh", root) //nolint:gosec // a constant script
+	if _, err := cmd.StdinPipe(); err != nil {
+		return "", err
+	}
+	// A group of its own: a Ctrl-C in the terminal must not reach it before its work is done.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if err := cmd.Start(); err != nil {
+		return "", err
+	}
+	return root, nil
+}
+
+// sweep removes the folders of processes whose janitor was killed too.
+func sweep(prefix string) {
+	found, err := filepath.Glob(filepath.Join(os.TempDir(), prefix+"*"))
+	if err != nil {
+		return
+	}
+	for _, dir := range found {
+		// A younger one may be about to be locked by its owner.
+		if info, err := os.Stat(dir); err != nil || time.Since(info.ModTime()) < time.Minute {
+			continue
+		}
+		held, err := lock(dir)
+		if err != nil {
+			continue
+		}
+		// Best effort: what can't be removed here is another start's to try.
+		_ = exec.Command("sh", "-c", janitor, "sh", dir).Run() //nolint:gosec // a constant script
+		_ = held.Close()
+	}
+}
+
+// lock takes the folder's lock, which lasts as long as this process does. It holds across containers
+// that share the folder, where process numbers say nothing.
+func lock(dir string) (*os.File, error) {
+	f, err := os.Open(dir) //nolint:gosec // our own folder
+	if err != nil {
+		return nil, err
+	}
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return f, nil
+}
+
+// unprivileged is the user that servers run as: PostgreSQL and PgBouncer refuse to be root.
+func unprivileged() (*syscall.Credential, error) {
+	if os.Geteuid() != 0 {
+		return nil, nil
+	}
+	for _, name := range []string{"postgres", "nobody"} {
+		found, err := user.Lookup(name)
+		if err != nil {
+			continue
+		}
+		uid, err := strconv.ParseUint(found.Uid, 10, 32)
+		if err != nil {
+			return nil, err
+		}
+		gid, err := strconv.ParseUint(found.Gid, 10, 32)
+		if err != nil {
+			return nil, err
+		}
+		return &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}, nil
+	}
+	return nil, errors.New("running as root, and there is no user postgres or nobody to run a server as")
+}
+
+// subfolder makes a folder that belongs to the servers' user.
+func subfolder(prefix string) (string, *syscall.Credential, error) {
+	root, err := folder()
+	if err != nil {
+		return "", nil, fmt.Errorf("make a folder: %w", err)
+	}
+	as, err := unprivileged()
+	if err != nil {
+		return "", nil, err
+	}
+	dir, err := os.MkdirTemp(root, prefix)
+	if err != nil {
+		return "", nil, err
+	}
+	if as != nil {
+		if err := os.Chown(dir, int(as.Uid), int(as.Gid)); err != nil {
+			return "", nil, err
+		}
+	}
+	return dir, as, nil
+}

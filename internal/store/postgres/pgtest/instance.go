@@ -1,0 +1,211 @@
+package pgtest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// superuser owns everything on a throw-away server, and needs no password there.
+const superuser = "postgres"
+
+// Instance is a server of one test's own, which the test may take away and give back. Its data and its
+// address stay.
+type Instance struct {
+	t    testing.TB
+	dir  string
+	bin  string
+	as   *syscall.Credential
+	port int
+
+	proc *process // nil while stopped
+
+	mu  sync.Mutex
+	dbs map[string]bool
+}
+
+// Server starts a server of the test's own, which ends with the test.
+func Server(t testing.TB) *Instance {
+	t.Helper()
+	s, err := newInstance()
+	if err != nil {
+		t.Fatalf("pgtest: %v", err)
+	}
+	s.t = t
+	t.Cleanup(func() {
+		s.Resume()
+		s.Stop(true)
+		if err := os.RemoveAll(s.dir); err != nil {
+			t.Errorf("pgtest: remove the server's folder: %v", err)
+		}
+	})
+	return s
+}
+
+// URL is the URL of a database on the server. A first call for a name other than postgres creates it.
+func (s *Instance) URL(db string) string {
+	s.t.Helper()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.dbs[db] {
+		if err := clone(s.url("postgres"), db, "template0"); err != nil {
+			s.t.Fatalf("pgtest: create database %s: %v", db, err)
+		}
+		s.dbs[db] = true
+	}
+	return s.url(db)
+}
+
+// Stop ends the server, and returns when it is gone. Immediate is as a crash: connections break, nothing
+// is flushed and the next start recovers; otherwise transactions are rolled back first. A server that is
+// stopped already stays so.
+func (s *Instance) Stop(immediate bool) {
+	s.t.Helper()
+	if s.proc == nil {
+		return
+	}
+	sig := syscall.SIGINT
+	if immediate {
+		sig = syscall.SIGQUIT
+	}
+	if err := s.proc.end(sig); err != nil {
+		s.t.Errorf("pgtest: stop the server: %v", err)
+	}
+	s.proc = nil
+}
+
+// Start starts the server again, where it was, and returns when it takes connections.
+func (s *Instance) Start() {
+	s.t.Helper()
+	if s.proc != nil {
+		return
+	}
+	if err := s.start(); err != nil {
+		s.t.Fatalf("pgtest: start the server again: %v", err)
+	}
+}
+
+// Restart stops the server as an administrator does, and starts it again.
+func (s *Instance) Restart() {
+	s.t.Helper()
+	s.Stop(false)
+	s.Start()
+}
+
+// Pause freezes all of the server's processes: connections stay and nothing answers. New ones are taken
+// by the system, and get no answer either.
+func (s *Instance) Pause() {
+	s.t.Helper()
+	s.signalAll(syscall.SIGSTOP)
+}
+
+// Resume lets a paused server go on.
+func (s *Instance) Resume() {
+	s.t.Helper()
+	s.signalAll(syscall.SIGCONT)
+}
+
+func (s *Instance) signalAll(sig syscall.Signal) {
+	s.t.Helper()
+	if s.proc == nil {
+		return
+	}
+	if err := signalTree(s.proc.pid(), sig); err != nil {
+		s.t.Fatalf("pgtest: %v the server: %v", sig, err)
+	}
+}
+
+// newInstance makes a server and starts it.
+func newInstance() (*Instance, error) {
+	bin, err := serverBinaries()
+	if err != nil {
+		return nil, err
+	}
+	dir, as, err := subfolder("s")
+	if err != nil {
+		return nil, err
+	}
+	s := &Instance{dir: dir, bin: bin, as: as, dbs: map[string]bool{"postgres": true}}
+	cmd := exec.Command(filepath.Join(bin, "initdb"), //nolint:gosec // the machine's own initdb
+		"--pgdata", s.data(), "--username", superuser, "--auth", "trust",
+		"--encoding", "UTF8", "--locale", "C", "--no-sync")
+	cmd.Dir = dir
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: as}
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return nil, fmt.Errorf("initdb: %w\n%s", err, out)
+	}
+	// Another process may take the port between the choice and its use.
+	for range 5 {
+		if s.port, err = freePort(); err != nil {
+			return nil, err
+		}
+		if err = s.start(); err == nil {
+			return s, nil
+		}
+	}
+	return nil, err
+}
+
+func (s *Instance) data() string { return filepath.Join(s.dir, "data") }
+
+func (s *Instance) url(db string) string {
+	u := url.URL{
+		Scheme:   "postgres",
+		User:     url.User(superuser),
+		Host:     net.JoinHostPort("127.0.0.1", strconv.Itoa(s.port)),
+		Path:     "/" + db,
+		RawQuery: "sslmode=disable",
+	}
+	return u.String()
+}
+
+func (s *Instance) start() error {
+	proc, err := launch(s.as, filepath.Join(s.dir, "log"), filepath.Join(s.bin, "postgres"),
+		"-D", s.data(), "-k", s.dir, "-h", "127.0.0.1", "-p", strconv.Itoa(s.port),
+		"-c", "fsync=on", "-c", "synchronous_commit=on", "-c", "full_page_writes=on",
+		"-c", "max_connections=200", "-c", "logging_collector=off")
+	if err != nil {
+		return err
+	}
+	if err := proc.await(s.url("postgres")); err != nil {
+		return errors.Join(err, proc.end(syscall.SIGQUIT))
+	}
+	s.proc = proc
+	return nil
+}
+
+// freePort chooses a port below those that systems give to outgoing connections, so that nobody gets it
+// while a test's server is stopped.
+func freePort() (int, error) {
+	var err error
+	for range 50 {
+		port := 15000 + rand.IntN(17000) //nolint:gosec // any will do
+		var l net.Listener
+		if l, err = (&net.ListenConfig{}).Listen(context.Background(), "tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port))); err == nil {
+			return port, l.Close()
+		}
+	}
+	return 0, fmt.Errorf("find a free port: %w", err)
+}
+
+// connects says whether a database takes connections now.
+func connects(ctx context.Context, url string) error {
+	conn, err := pgx.Connect(ctx, url)
+	if err != nil {
+		return err
+	}
+	return conn.Close(ctx)
+}

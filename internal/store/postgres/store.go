@@ -1,0 +1,144 @@
+// Package postgres keeps relais' data in a PostgreSQL (14 or newer) that several nodes share.
+//
+// Each method is one transaction. An Append, and whatever else is acknowledged, is committed with
+// synchronous_commit on before it returns. If the process dies, or is cut off, at any line, the transaction
+// is either committed or not: methods may be called again with the same parameters, and are known by their
+// ids, claims and states. If the database goes away, methods return store.ErrUnavailable, and the pool
+// connects again by itself.
+//
+// Nothing is held over from one transaction to the next: no session lock, no setting, no LISTEN. So relais
+// works through a pooler in transaction mode.
+package postgres
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"relais/internal/core"
+)
+
+// Options say where the database is. Zero members have defaults.
+type Options struct {
+	URL string
+	// Now is a test's clock (the database's). It is given to every statement that asks for the time.
+	Now func() time.Time
+	// Patience bounds a transaction, with waiting for a connection and trying again (10 s).
+	Patience time.Duration
+	// ReaderTimeout ends a read (2 s); a search has five times as long.
+	ReaderTimeout time.Duration
+	// Connections bounds the pool (16).
+	Connections int32
+	// Log is told what fails in the background (nowhere).
+	Log *slog.Logger
+}
+
+const (
+	defaultPatience    = 10 * time.Second
+	defaultReadTime    = 2 * time.Second
+	defaultConnections = 16
+)
+
+// Store is the store.Store of a PostgreSQL database.
+type Store struct {
+	pool     *pgxpool.Pool
+	clock    func() time.Time
+	log      *slog.Logger
+	patience time.Duration
+	readTime time.Duration
+
+	lanes laneIDs
+
+	background sync.WaitGroup
+	closing    context.Context
+	stop       context.CancelFunc
+	closeOnce  sync.Once
+}
+
+var (
+	errClosed     = core.Errorf(core.CodeUnavailable, "%w", &awayError{words: "the store is closed", cause: errors.New("closed")})
+	errRolledBack = errors.New("the database rolled the transaction back")
+)
+
+// Open connects, brings the tables to this program's version, and makes the coming days' partitions.
+func Open(ctx context.Context, o Options) (*Store, error) {
+	o = o.withDefaults()
+	config, err := pgxpool.ParseConfig(o.URL)
+	if err != nil {
+		return nil, core.Errorf(core.CodeInvalid, "store: the URL can't be read: postgres://user:password@host:5432/database is expected")
+	}
+	config.MaxConns = o.Connections
+	config.ConnConfig.ConnectTimeout = min(o.Patience, 5*time.Second)
+	s := &Store{clock: o.Now, log: o.Log, patience: o.Patience, readTime: o.ReaderTimeout}
+	s.closing, s.stop = context.WithCancel(context.Background())
+	if s.pool, err = pgxpool.NewWithConfig(s.closing, config); err != nil {
+		return nil, public(err)
+	}
+	if err := s.prepare(ctx); err != nil {
+		s.stop()
+		s.pool.Close()
+		return nil, public(err)
+	}
+	s.background.Go(s.tendPartitions)
+	return s, nil
+}
+
+func (o Options) withDefaults() Options {
+	if o.Patience == 0 {
+		o.Patience = defaultPatience
+	}
+	if o.ReaderTimeout == 0 {
+		o.ReaderTimeout = defaultReadTime
+	}
+	if o.Connections == 0 {
+		o.Connections = defaultConnections
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	return o
+}
+
+func (s *Store) prepare(ctx context.Context) error {
+	if err := s.migrate(ctx); err != nil {
+		return err
+	}
+	return s.makePartitions(ctx)
+}
+
+// Close waits for what runs, and closes. Later calls fail.
+func (s *Store) Close() error {
+	s.closeOnce.Do(func() {
+		s.stop()
+		s.background.Wait()
+		s.pool.Close()
+	})
+	return nil
+}
+
+// given is the tests' clock, nil for the database's.
+func (s *Store) given() *int64 {
+	if s.clock == nil {
+		return nil
+	}
+	now := s.clock().UnixMicro()
+	return &now
+}
+
+func micros(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.UnixMicro()
+}
+
+func moment(us int64) time.Time {
+	if us == 0 {
+		return time.Time{}
+	}
+	return time.UnixMicro(us).UTC()
+}

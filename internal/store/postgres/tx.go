@@ -1,0 +1,173 @@
+package postgres
+
+import (
+	"context"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+const (
+	// settings hold for one transaction: through a pooler a session's would be somebody else's. What is
+	// acknowledged is synced whatever the server's default; nobody waits long for a lock; and a node that
+	// is stopped within a transaction loses it, before others have waited for long.
+	settings = `SET LOCAL synchronous_commit = on; SET LOCAL lock_timeout = '1s';
+		SET LOCAL idle_in_transaction_session_timeout = '5s'; SET LOCAL statement_timeout = '10s'`
+	// tries bounds how often a transaction that met another is run.
+	tries = 5
+)
+
+// tx is one transaction on one connection.
+type tx struct {
+	s    *Store
+	ctx  context.Context
+	conn *pgxpool.Conn
+	// now is the tests' clock; nil is the database's. Statements give it to relais_now.
+	now *int64
+}
+
+// transact runs a transaction, again when it met another one or a day without partition. An error of the
+// database is store.ErrUnavailable; the transaction then did nothing, or its outcome is unknown.
+func (s *Store) transact(ctx context.Context, run func(*tx) error) error {
+	ctx, cancel := context.WithTimeout(ctx, s.patience)
+	defer cancel()
+	var err error
+	for try := range tries {
+		if err = s.try(ctx, run); err == nil {
+			return nil
+		}
+		switch {
+		case noPartition(err):
+			if made := s.makePartitions(ctx); made != nil {
+				return public(made)
+			}
+		case !again(err):
+			return public(err)
+		}
+		select {
+		case <-ctx.Done():
+			return public(err)
+		case <-time.After(time.Duration(try*try) * 5 * time.Millisecond):
+		}
+	}
+	return public(err)
+}
+
+func (s *Store) try(ctx context.Context, run func(*tx) error) error {
+	conn, err := s.pool.Acquire(ctx)
+	if err != nil {
+		return err
+	}
+	defer conn.Release() // one that is within a transaction is closed, not used again
+	if _, err := conn.Exec(ctx, "BEGIN; "+settings, pgx.QueryExecModeSimpleProtocol); err != nil {
+		return err
+	}
+	if err := run(&tx{s: s, ctx: ctx, conn: conn, now: s.given()}); err != nil {
+		// With a context of its own: the caller's may be what ended the transaction.
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+		defer cancel()
+		_, _ = conn.Exec(ctx, "ROLLBACK", pgx.QueryExecModeSimpleProtocol)
+		return err
+	}
+	_, err = conn.Exec(ctx, "COMMIT", pgx.QueryExecModeSimpleProtocol)
+	return err
+}
+
+func (t *tx) exec(sql string, args ...any) error {
+	_, err := t.conn.Exec(t.ctx, sql, args...)
+	return err
+}
+
+// affect runs a statement and returns how many rows it touched.
+func (t *tx) affect(sql string, args ...any) (int64, error) {
+	tag, err := t.conn.Exec(t.ctx, sql, args...)
+	return tag.RowsAffected(), err
+}
+
+func (t *tx) row(sql string, args ...any) pgx.Row { return t.conn.QueryRow(t.ctx, sql, args...) }
+
+func (t *tx) query(sql string, args ...any) (pgx.Rows, error) {
+	return t.conn.Query(t.ctx, sql, args...)
+}
+
+// exchange sends a whole transaction at once, BEGIN and COMMIT included: nothing waits within it for this
+// node, and it takes one round trip. read gets the results of what queue queued, in order.
+func (s *Store) exchange(ctx context.Context, queue func(*pgx.Batch), read func(pgx.BatchResults) error) error {
+	ctx, cancel := context.WithTimeout(ctx, s.patience)
+	defer cancel()
+	var err error
+	for try := range tries {
+		if err = s.tryExchange(ctx, queue, read); err == nil {
+			return nil
+		}
+		switch {
+		case noPartition(err):
+			if made := s.makePartitions(ctx); made != nil {
+				return public(made)
+			}
+		case !again(err):
+			return public(err)
+		}
+		select {
+		case <-ctx.Done():
+			return public(err)
+		case <-time.After(time.Duration(try*try) * 5 * time.Millisecond):
+		}
+	}
+	return public(err)
+}
+
+func (s *Store) tryExchange(ctx context.Context, queue func(*pgx.Batch), read func(pgx.BatchResults) error) error {
+	conn, err := s.pool.Acquire(ctx)
+	if err != nil {
+		return err
+	}
+	defer conn.Release()
+	batch := &pgx.Batch{}
+	batch.Queue("BEGIN")
+	batch.Queue("SELECT set_config('synchronous_commit', 'on', true), set_config('lock_timeout', '1s', true)")
+	queue(batch)
+	batch.Queue("COMMIT")
+	results := conn.SendBatch(ctx, batch)
+	err = exchanged(results, read)
+	if closed := results.Close(); err == nil {
+		err = closed
+	}
+	if err != nil && conn.Conn().PgConn().TxStatus() != 'I' && !conn.Conn().IsClosed() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+		defer cancel()
+		_, _ = conn.Exec(ctx, "ROLLBACK", pgx.QueryExecModeSimpleProtocol)
+	}
+	return err
+}
+
+func exchanged(results pgx.BatchResults, read func(pgx.BatchResults) error) error {
+	for range 2 { // BEGIN and the settings
+		if _, err := results.Exec(); err != nil {
+			return err
+		}
+	}
+	if err := read(results); err != nil {
+		return err
+	}
+	var tag pgconn.CommandTag
+	var err error
+	if tag, err = results.Exec(); err == nil && tag.String() != "COMMIT" {
+		return errRolledBack // the server answers COMMIT of a failed transaction with ROLLBACK
+	}
+	return err
+}
+
+// read runs what only reads, outside of any transaction of relais' own, for the reader's time at most.
+func (s *Store) read(ctx context.Context, run func(*tx) error) error {
+	ctx, cancel := context.WithTimeout(ctx, s.readTime)
+	defer cancel()
+	conn, err := s.pool.Acquire(ctx)
+	if err != nil {
+		return public(err)
+	}
+	defer conn.Release()
+	return public(run(&tx{s: s, ctx: ctx, conn: conn, now: s.given()}))
+}
