@@ -3,6 +3,7 @@ package pgtest
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"os/user"
@@ -32,36 +33,45 @@ n=0
 until rm -rf "$1" 2>/dev/null || [ $n -ge 50 ]; do sleep 0.1; n=$((n + 1)); done
 `
 
-// folder holds everything that this process's servers write.
+// root is the folder of everything that this process's servers write. What is open in it stays so until
+// the process ends: it is referred to from here, or the garbage collector would close it.
+type root struct {
+	dir   string
+	lock  *os.File
+	alive io.Closer // the janitor acts when this closes
+}
+
 var folder = sync.OnceValues(makeFolder)
 
-func makeFolder() (string, error) {
+func makeFolder() (root, error) {
 	prefix := "relais-pg-" + strconv.Itoa(os.Getuid()) + "-"
 	sweep(prefix)
-	root, err := os.MkdirTemp("", prefix)
+	dir, err := os.MkdirTemp("", prefix)
 	if err != nil {
-		return "", err
+		return root{}, err
 	}
-	if root, err = filepath.EvalSymlinks(root); err != nil {
-		return "", err
+	if dir, err = filepath.EvalSymlinks(dir); err != nil {
+		return root{}, err
 	}
 	// The server's user must get through; what is in here is that user's own.
-	if err := os.Chmod(root, 0o755); err != nil { //nolint:gosec // see above
-		return "", err
+	if err := os.Chmod(dir, 0o755); err != nil { //nolint:gosec // see above
+		return root{}, err
 	}
-	if _, err := lock(root); err != nil {
-		return "", err
+	held, err := lock(dir)
+	if err != nil {
+		return root{}, err
 	}
-	cmd := exec.Command("sh", "-c", janitor, "sh", root) //nolint:gosec // a constant script
-	if _, err := cmd.StdinPipe(); err != nil {
-		return "", err
+	cmd := exec.Command("sh", "-c", janitor, "sh", dir) //nolint:gosec // a constant script
+	alive, err := cmd.StdinPipe()
+	if err != nil {
+		return root{}, err
 	}
 	// A group of its own: a Ctrl-C in the terminal must not reach it before its work is done.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := cmd.Start(); err != nil {
-		return "", err
+		return root{}, err
 	}
-	return root, nil
+	return root{dir: dir, lock: held, alive: alive}, nil
 }
 
 // sweep removes the folders of processes whose janitor was killed too.
@@ -131,7 +141,7 @@ func subfolder(prefix string) (string, *syscall.Credential, error) {
 	if err != nil {
 		return "", nil, err
 	}
-	dir, err := os.MkdirTemp(root, prefix)
+	dir, err := os.MkdirTemp(root.dir, prefix)
 	if err != nil {
 		return "", nil, err
 	}

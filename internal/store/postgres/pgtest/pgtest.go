@@ -43,6 +43,7 @@ type host struct {
 	admin string // URL of its maintenance database
 	run   string // distinguishes this process's databases from those of others on the same server
 	count atomic.Int64
+	claim *pgx.Conn // holds the lock of claimRun; nil on a server of our own
 
 	mu        sync.Mutex
 	templates map[string]*template
@@ -100,7 +101,8 @@ func startShared() (*host, error) {
 	h := &host{run: fmt.Sprintf("%x", id), templates: map[string]*template{}}
 	if given := os.Getenv(environment); given != "" {
 		h.admin = given
-		if err := claimRun(given, int64(binary.BigEndian.Uint64(id))); err != nil {
+		var err error
+		if h.claim, err = claimRun(given, int64(binary.BigEndian.Uint64(id))); err != nil {
 			return nil, fmt.Errorf("%s: %w", environment, err)
 		}
 		return h, nil
@@ -173,30 +175,30 @@ func order(admin, sql string) error {
 // claimRun marks this process's databases on a server that outlives it, and drops those of processes
 // that are gone: each holds an advisory lock on its number for as long as it runs, and a test process
 // has no end at which it could drop its templates.
-func claimRun(admin string, id int64) error {
+func claimRun(admin string, id int64) (*pgx.Conn, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), adminTimeout)
 	defer cancel()
 	conn, err := pgx.Connect(ctx, admin) // stays open: the lock is the connection's
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if _, err := conn.Exec(ctx, "SELECT pg_advisory_lock($1)", id); err != nil {
-		return err
+		return nil, err
 	}
 	rows, err := conn.Query(ctx, `SELECT datname::text FROM pg_database WHERE datname ~ '^relais_test_[0-9a-f]{16}_[0-9]+$'`)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	names, err := pgx.CollectRows(rows, pgx.RowTo[string])
 	if err != nil {
-		return err
+		return nil, err
 	}
 	for _, db := range names {
 		if err := dropAbandoned(ctx, conn, db); err != nil {
-			return err
+			return nil, err
 		}
 	}
-	return nil
+	return conn, nil
 }
 
 func dropAbandoned(ctx context.Context, conn *pgx.Conn, db string) error {

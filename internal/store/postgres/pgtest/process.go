@@ -33,7 +33,7 @@ func launch(as *syscall.Credential, log string, program string, args ...string) 
 	if err != nil {
 		return nil, err
 	}
-	defer func() { _ = out.Close() }() // the program has its own copy
+	defer func() { _ = out.Close() }()    // the program has its own copy
 	cmd := exec.Command(program, args...) //nolint:gosec // the machine's own servers
 	cmd.Dir = filepath.Dir(log)
 	cmd.Stdout, cmd.Stderr = out, out
