@@ -34,6 +34,7 @@ type Store interface {
 	Reader
 	Operator
 	Keeper
+	Cluster
 	Close() error
 }
 
@@ -173,6 +174,8 @@ type RouteSet struct {
 	Destinations []core.Destination
 	// Text is the configuration without secrets, kept so that a delivery can be explained later.
 	Text []byte
+	// Routes is what other nodes need to match events by this set.
+	Routes json.RawMessage
 }
 
 // Holder is the proof that a delivery is one's own: the claim's number must be the newest.

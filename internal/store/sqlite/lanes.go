@@ -17,8 +17,8 @@ func (s *Store) Activate(ctx context.Context, set store.RouteSet) error {
 		if err != nil {
 			return err
 		}
-		if err := t.c.q("UPDATE route_set SET text = ?, node = ?, at = ? WHERE id = ?").
-			blob(set.Text).text(set.Node).int(t.now).int(id).exec(); err != nil {
+		if err := t.c.q("UPDATE route_set SET text = ?, routes = ?, node = ?, at = ? WHERE id = ?").
+			blob(set.Text).blob(set.Routes).text(set.Node).int(t.now).int(id).exec(); err != nil {
 			return err
 		}
 		for _, d := range set.Destinations {

@@ -33,7 +33,7 @@ func Exercise(t *testing.T, open Open) {
 		{"Append", appendTests}, {"Dedup", dedupTests}, {"FanOut", fanOutTests}, {"Claim", claimTests},
 		{"Order", orderTests}, {"Finish", finishTests}, {"TakeOver", takeOverTests}, {"Ledger", ledgerTests},
 		{"Operator", operatorTests}, {"Pause", pauseTests}, {"Read", readTests}, {"Reject", rejectTests},
-		{"Retain", retainTests},
+		{"Retain", retainTests}, {"Cluster", clusterTests},
 	} {
 		t.Run(part.name, func(t *testing.T) {
 			for name, test := range part.tests {

@@ -59,6 +59,7 @@ CREATE TABLE route_set (
   id   bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
   hash text   COLLATE "C" NOT NULL UNIQUE,
   text bytea,
+  routes bytea,
   node text   COLLATE "C",
   at   bigint,
   -- activation orders the sets: the highest is what every node matches.

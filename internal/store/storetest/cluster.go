@@ -1,0 +1,56 @@
+package storetest
+
+import (
+	"testing"
+	"time"
+
+	"relais/internal/core"
+	"relais/internal/store"
+)
+
+var clusterTests = map[string]func(*testing.T, *bench){
+	"the set that was activated last is the active one, over a restart": lastActivation,
+	"nodes tell of themselves, and are alive while their lease holds":   nodesTell,
+}
+
+func lastActivation(t *testing.T, b *bench) {
+	if set, err := b.Active(b.ctx()); err != nil || set.Hash != "" {
+		t.Fatalf("before the first activation: %+v, %v", set, err)
+	}
+	for _, hash := range []string{"one", "two", "one"} {
+		b.must(b.Activate(b.ctx(), store.RouteSet{
+			Hash: hash, Node: node, Destinations: []core.Destination{route(hash)}, Text: []byte("text " + hash), Routes: []byte(`["` + hash + `"]`),
+		}))
+		b.restart()
+		set, err := b.Active(b.ctx())
+		b.must(err)
+		if set.Hash != hash || set.Node != node || string(set.Text) != "text "+hash || string(set.Routes) != `["`+hash+`"]` {
+			t.Errorf("after activating %s: %+v", hash, set)
+		}
+	}
+}
+
+func nodesTell(t *testing.T, b *bench) {
+	b.must(b.Beat(b.ctx(), "node-2", 10*time.Second))
+	b.must(b.Tell(b.ctx(), "node-2", []byte(`{"version":"1.2"}`)))
+	began := b.clock.Now()
+	b.advance(4 * time.Second)
+	b.must(b.Beat(b.ctx(), node, 10*time.Second))
+	b.send(b.event(route("facture")))
+	b.claimOne()
+	b.advance(7 * time.Second)
+	nodes, err := b.Nodes(b.ctx())
+	b.must(err)
+	if len(nodes) != 2 || nodes[0].Name != node || nodes[1].Name != "node-2" {
+		t.Fatalf("listed %+v", nodes)
+	}
+	if !nodes[0].Alive || nodes[1].Alive {
+		t.Errorf("alive: %t and %t, want only the first", nodes[0].Alive, nodes[1].Alive)
+	}
+	if nodes[0].Running != 1 || nodes[1].Running != 0 {
+		t.Errorf("%d and %d deliveries run", nodes[0].Running, nodes[1].Running)
+	}
+	if string(nodes[1].Told) != `{"version":"1.2"}` || !nodes[1].BeatAt.Equal(began) || !nodes[1].Since.Equal(began) || nodes[1].Lease != 10*time.Second {
+		t.Errorf("node-2 is told as %+v", nodes[1])
+	}
+}
