@@ -14,6 +14,7 @@ type grammar struct {
 	Check      checkCommand      `cmd:"" help:"${cmd_check}"`
 	Send       sendCommand       `cmd:"" help:"${cmd_send}"`
 	Status     statusCommand     `cmd:"" help:"${cmd_status}"`
+	Nodes      nodesCommand      `cmd:"" help:"${cmd_nodes}"`
 	Reload     reloadCommand     `cmd:"" help:"${cmd_reload}"`
 	Events     eventsCommands    `cmd:"" help:"${cmd_events}"`
 	Deliveries deliveryCommands  `cmd:"" help:"${cmd_deliveries}"`

@@ -8,6 +8,7 @@ var helpTexts = map[string]text{
 	"cmd_check":             {"Check the configuration and tell everything that is wrong with it.", "Vérifier la configuration et dire tout ce qui ne va pas."},
 	"cmd_send":              {"Sign and send a webhook as its provider would.", "Signer et envoyer un webhook comme le ferait son fournisseur."},
 	"cmd_status":            {"Show version, state, configuration, pauses and figures.", "Montrer version, état, configuration, pauses et chiffres."},
+	"cmd_nodes":             {"List the processes that share the store.", "Lister les processus qui partagent la base."},
 	"cmd_reload":            {"Put the configuration file as it is now in force.", "Mettre en vigueur le fichier de configuration tel qu'il est."},
 	"cmd_events":            {"What was received.", "Ce qui a été reçu."},
 	"cmd_events_list":       {"List events, newest first.", "Lister les événements, le plus récent d'abord."},

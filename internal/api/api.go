@@ -26,6 +26,7 @@ import (
 type Store interface {
 	store.Reader
 	store.Operator
+	store.Cluster
 	ResolveEffect(ctx context.Context, p store.ResolveEffect) (store.Effect, error)
 }
 
@@ -106,6 +107,7 @@ func New(deps Deps) http.Handler {
 	s.registerReplay()
 	s.registerPauses()
 	s.registerStatus()
+	s.registerNodes()
 	mux.Handle("GET /health", Health(deps.Version, deps.State, deps.Now))
 	mux.Handle("GET /ready", Ready(deps.State))
 	return s.recovered(problems(mux))

@@ -1,0 +1,64 @@
+package api
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"time"
+)
+
+// Told is what a node says of itself, every few seconds.
+type Told struct {
+	Version string `json:"version"`
+	Role    string `json:"role" enum:"all,ingest,worker"`
+	// Routes is the hash of the routes of the configuration that the node read; Active of those by which
+	// it matches, which are the store's newest.
+	Routes string `json:"routes" doc:"Hash of the routes of the configuration that the node read"`
+	Active string `json:"active" doc:"Hash of the routes by which it matches"`
+	Spool  *Spool `json:"spool,omitempty" doc:"What waits in its spool; none where it has no spool"`
+}
+
+// Spool is what a node acknowledged while the database was away.
+type Spool struct {
+	Events int64     `json:"events"`
+	Bytes  int64     `json:"bytes"`
+	Oldest time.Time `json:"oldest,omitzero"`
+	// Refused are events that the database refuses for a fault of their own; they stay in the spool.
+	Refused int64 `json:"refused" doc:"Kept aside: the database refuses them for a fault of their own"`
+}
+
+// Node is one process that works on the store, or did.
+type Node struct {
+	Name    string    `json:"name"`
+	State   string    `json:"state" enum:"alive,gone" doc:"gone: its lease has lapsed, and others take over what it ran"`
+	Since   time.Time `json:"since"`
+	BeatAt  time.Time `json:"beat_at"`
+	Running int       `json:"running" doc:"Deliveries that stand as running under its name"`
+	Told
+}
+
+type nodeList struct{ Body List[Node] }
+
+func (s *server) registerNodes() {
+	register(s, operation(http.MethodGet, "/nodes", "list-nodes", "status", "List the nodes of the store, with what each says of itself", 503), s.listNodes)
+}
+
+func (s *server) listNodes(ctx context.Context, _ *struct{}) (*nodeList, error) {
+	nodes, err := s.Store.Nodes(ctx)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]Node, len(nodes))
+	for i, n := range nodes {
+		out[i] = Node{Name: n.Name, State: "gone", Since: n.Since.UTC(), BeatAt: n.BeatAt.UTC(), Running: n.Running}
+		if n.Alive {
+			out[i].State = "alive"
+		}
+		if len(n.Told) > 0 {
+			if err := json.Unmarshal(n.Told, &out[i].Told); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return &nodeList{List[Node]{Items: out}}, nil
+}

@@ -1,0 +1,75 @@
+package route
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"time"
+
+	"relais/internal/config"
+	"relais/internal/core"
+)
+
+// shared is what every node needs of a route to match events by it, whichever configuration it read
+// itself. Definition identifies the whole route: a node runs the deliveries of a route that it knows as it
+// is in force, and leaves others to nodes that do.
+type shared struct {
+	Name       string        `json:"name"`
+	Definition string        `json:"definition"`
+	On         []string      `json:"on"`
+	Test       bool          `json:"test,omitempty"`
+	Delay      time.Duration `json:"delay_ns,omitempty"`
+	OrderBy    string        `json:"order_by,omitempty"`
+	FIFO       bool          `json:"fifo,omitempty"`
+	Priority   core.Priority `json:"priority"`
+	Expression string        `json:"priority_expression,omitempty"`
+}
+
+// Encode writes what other nodes need of the set. The values of hide are kept out of what definitions are
+// made from: a digest of a short secret would tell it.
+func (s *Set) Encode(hide *strings.Replacer) (json.RawMessage, error) {
+	out := make([]shared, len(s.routes))
+	for i := range s.routes {
+		r := &s.routes[i].Route
+		definition, err := definitionOf(r, hide)
+		if err != nil {
+			return nil, fmt.Errorf("routes.%s: %w", r.Name, err)
+		}
+		out[i] = shared{
+			Name: r.Name, Definition: definition, On: r.On, Test: r.Test, Delay: r.Delay, OrderBy: r.OrderBy,
+			FIFO: r.FIFO, Priority: r.Priority, Expression: r.PriorityExpr,
+		}
+	}
+	return json.Marshal(out)
+}
+
+func definitionOf(r *config.Route, hide *strings.Replacer) (string, error) {
+	text, err := json.Marshal(r)
+	if err != nil {
+		return "", err
+	}
+	sum := sha256.Sum256([]byte(hide.Replace(string(text))))
+	return hex.EncodeToString(sum[:16]), nil
+}
+
+// Decode makes the set that a node encoded: what it matches, and each route's definition. It can't run
+// any step.
+func Decode(text json.RawMessage, hash string) (*Set, map[core.Destination]string, error) {
+	var list []shared
+	if err := json.Unmarshal(text, &list); err != nil {
+		return nil, nil, fmt.Errorf("the routes that another node put in force can't be read: %w", err)
+	}
+	routes := make([]config.Route, len(list))
+	definitions := make(map[core.Destination]string, len(list))
+	for i, r := range list {
+		routes[i] = config.Route{
+			Name: r.Name, On: r.On, Test: r.Test, Delay: r.Delay, OrderBy: r.OrderBy, FIFO: r.FIFO,
+			Priority: r.Priority, PriorityExpr: r.Expression,
+		}
+		definitions[Destination(r.Name)] = r.Definition
+	}
+	set, err := Compile(routes, hash)
+	return set, definitions, err
+}
