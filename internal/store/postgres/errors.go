@@ -35,12 +35,12 @@ func stateOf(err error) string {
 // again tells whether the same transaction may succeed when it is run again at once: it met another one,
 // or a day for which there is no partition yet.
 func again(err error) bool {
-	switch stateOf(err) {
-	case "40001", "40P01": // serialization failure, deadlock
-		return true
-	default:
+	var e *pgconn.PgError
+	if !errors.As(err, &e) {
 		return false
 	}
+	// Serialization failure; deadlock; two programs that make the same table at once.
+	return e.Code == "40001" || e.Code == "40P01" || e.Code == "23505" && strings.HasPrefix(e.ConstraintName, "pg_")
 }
 
 // noPartition tells whether a row's day has no partition.

@@ -5,7 +5,6 @@ import (
 	"embed"
 	"fmt"
 	"io/fs"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -15,15 +14,6 @@ import (
 //go:embed migrations/*.sql
 var migrations embed.FS
 
-// compatible is the oldest version of relais' tables that this program can work on while another, older,
-// program uses them too: a migration only adds in one release, and removes in a later one.
-//
-// A program refuses a schema whose min_compatible is above its own version, and so is never a surprise
-// to a newer one.
-
-// migrationLease is how long who migrates may take for one step before another may try it.
-const migrationLease = time.Minute
-
 // migrate brings the tables to this program's version. The lease's row is the lock: an advisory lock of a
 // session would not hold through a pooler. A step and its version are one transaction; a process that dies
 // within one leaves nothing of it, and the next takes the row.
@@ -32,41 +22,45 @@ func (s *Store) migrate(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return s.transact(ctx, func(t *tx) error {
-		if err := t.exec(`CREATE TABLE IF NOT EXISTS relais_schema (
-			id integer PRIMARY KEY CHECK (id = 1), version integer NOT NULL, min_compatible integer NOT NULL)`); err != nil {
-			return err
-		}
-		if err := t.exec("INSERT INTO relais_schema VALUES (1, 0, 0) ON CONFLICT DO NOTHING"); err != nil {
-			return err
-		}
-		if err := t.exec("SET LOCAL lock_timeout = '60s'"); err != nil {
-			return err
-		}
-		var version, least int
-		if err := t.row("SELECT version, min_compatible FROM relais_schema WHERE id = 1 FOR UPDATE").Scan(&version, &least); err != nil {
-			return err
-		}
-		if least > len(steps) {
-			return core.Errorf(core.CodeConflict, "the database's tables are of a newer relais (version %d, at least %d is needed, this program knows %d): use that one",
-				version, least, len(steps))
-		}
-		for i := version; i < len(steps); i++ {
-			text, err := migrations.ReadFile(steps[i])
-			if err != nil {
-				return err
-			}
-			// More than one statement: only the simple protocol takes them.
-			if _, err := t.conn.Exec(t.ctx, string(text), pgx.QueryExecModeSimpleProtocol); err != nil {
-				return fmt.Errorf("migration %s: %w", steps[i], err)
-			}
-			if err := t.exec("UPDATE relais_schema SET version = $1, min_compatible = greatest(min_compatible, $2)", i+1, oldestCompatible[i]); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
+	return s.retry(ctx, func(ctx context.Context) error { return s.try(ctx, func(t *tx) error { return t.migrate(steps) }) })
 }
 
-// oldestCompatible is, for each step, the version of the oldest program that may go on working beside it.
+func (t *tx) migrate(steps []string) error {
+	if err := t.exec(`CREATE TABLE IF NOT EXISTS relais_schema (
+			id integer PRIMARY KEY CHECK (id = 1), version integer NOT NULL, min_compatible integer NOT NULL)`); err != nil {
+		return err
+	}
+	if err := t.exec("INSERT INTO relais_schema VALUES (1, 0, 0) ON CONFLICT DO NOTHING"); err != nil {
+		return err
+	}
+	if err := t.exec("SET LOCAL lock_timeout = '60s'"); err != nil {
+		return err
+	}
+	var version, least int
+	if err := t.row("SELECT version, min_compatible FROM relais_schema WHERE id = 1 FOR UPDATE").Scan(&version, &least); err != nil {
+		return err
+	}
+	if least > len(steps) {
+		return core.Errorf(core.CodeConflict, "the database's tables are of a newer relais (version %d, at least %d is needed, this program knows %d): use that one",
+			version, least, len(steps))
+	}
+	for i := version; i < len(steps); i++ {
+		text, err := migrations.ReadFile(steps[i])
+		if err != nil {
+			return err
+		}
+		// More than one statement: only the simple protocol takes them.
+		if _, err := t.conn.Exec(t.ctx, string(text), pgx.QueryExecModeSimpleProtocol); err != nil {
+			return fmt.Errorf("migration %s: %w", steps[i], err)
+		}
+		if err := t.exec("UPDATE relais_schema SET version = $1, min_compatible = greatest(min_compatible, $2)", i+1, oldestCompatible[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// oldestCompatible is, for each step, the version of the oldest program that may go on working on the tables
+// after it: a step only adds in one release, and removes in a later one. A program refuses tables that need
+// a newer one.
 var oldestCompatible = []int{1}

@@ -15,11 +15,13 @@ import (
 	"errors"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"relais/internal/core"
+	"relais/internal/store"
 )
 
 // Options say where the database is. Zero members have defaults.
@@ -33,6 +35,8 @@ type Options struct {
 	ReaderTimeout time.Duration
 	// Connections bounds the pool (16).
 	Connections int32
+	// Later opens a store whose database is away: its methods return store.ErrUnavailable until it is there.
+	Later bool
 	// Log is told what fails in the background (nowhere).
 	Log *slog.Logger
 }
@@ -41,6 +45,7 @@ const (
 	defaultPatience    = 10 * time.Second
 	defaultReadTime    = 2 * time.Second
 	defaultConnections = 16
+	prepareEvery       = time.Second
 )
 
 // Store is the store.Store of a PostgreSQL database.
@@ -52,6 +57,8 @@ type Store struct {
 	readTime time.Duration
 
 	lanes laneIDs
+	// prepared is set once the tables are as this program needs them.
+	prepared atomic.Bool
 
 	background sync.WaitGroup
 	closing    context.Context
@@ -60,8 +67,9 @@ type Store struct {
 }
 
 var (
-	errClosed     = core.Errorf(core.CodeUnavailable, "%w", &awayError{words: "the store is closed", cause: errors.New("closed")})
-	errRolledBack = errors.New("the database rolled the transaction back")
+	errClosed      = core.Errorf(core.CodeUnavailable, "%w", &awayError{words: "the store is closed", cause: errors.New("closed")})
+	errNotPrepared = core.Errorf(core.CodeUnavailable, "the store can't be used: %w", &awayError{words: "the database wasn't there when relais started", cause: errors.New("not prepared")})
+	errRolledBack  = errors.New("the database rolled the transaction back")
 )
 
 // Open connects, brings the tables to this program's version, and makes the coming days' partitions.
@@ -78,13 +86,33 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	if s.pool, err = pgxpool.NewWithConfig(s.closing, config); err != nil {
 		return nil, public(err)
 	}
-	if err := s.prepare(ctx); err != nil {
+	err = s.prepare(ctx)
+	if errors.Is(err, store.ErrUnavailable) && o.Later {
+		s.log.Warn("the database is away; it is tried again each second, and until then nothing is read from it", "error", err)
+		err = nil
+	}
+	if err != nil {
 		s.stop()
 		s.pool.Close()
-		return nil, public(err)
+		return nil, err
 	}
-	s.background.Go(s.tendPartitions)
+	s.background.Go(s.tend)
 	return s, nil
+}
+
+// tend prepares the database once it is there, and then makes partitions in time.
+func (s *Store) tend() {
+	for !s.prepared.Load() {
+		select {
+		case <-s.closing.Done():
+			return
+		case <-time.After(prepareEvery):
+		}
+		if err := s.prepare(s.closing); err != nil && !errors.Is(err, store.ErrUnavailable) {
+			s.log.Error("the database can't be used", "error", err)
+		}
+	}
+	s.tendPartitions()
 }
 
 func (o Options) withDefaults() Options {
@@ -103,11 +131,16 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
+// prepare brings the database to where the methods can work on it.
 func (s *Store) prepare(ctx context.Context) error {
 	if err := s.migrate(ctx); err != nil {
 		return err
 	}
-	return s.makePartitions(ctx)
+	if err := s.makePartitions(ctx); err != nil {
+		return public(err)
+	}
+	s.prepared.Store(true)
+	return nil
 }
 
 // Close waits for what runs, and closes. Later calls fail.

@@ -31,11 +31,19 @@ type tx struct {
 // transact runs a transaction, again when it met another one or a day without partition. An error of the
 // database is store.ErrUnavailable; the transaction then did nothing, or its outcome is unknown.
 func (s *Store) transact(ctx context.Context, run func(*tx) error) error {
+	if !s.prepared.Load() {
+		return errNotPrepared
+	}
+	return s.retry(ctx, func(ctx context.Context) error { return s.try(ctx, run) })
+}
+
+// retry runs a transaction until it ends otherwise than by meeting another one, or a day without partition.
+func (s *Store) retry(ctx context.Context, run func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(ctx, s.patience)
 	defer cancel()
 	var err error
 	for try := range tries {
-		if err = s.try(ctx, run); err == nil {
+		if err = run(ctx); err == nil {
 			return nil
 		}
 		switch {
@@ -71,8 +79,8 @@ func (s *Store) try(ctx context.Context, run func(*tx) error) error {
 		_, _ = conn.Exec(ctx, "ROLLBACK", pgx.QueryExecModeSimpleProtocol)
 		return err
 	}
-	_, err = conn.Exec(ctx, "COMMIT", pgx.QueryExecModeSimpleProtocol)
-	return err
+	tag, err := conn.Exec(ctx, "COMMIT", pgx.QueryExecModeSimpleProtocol)
+	return committed(tag, err)
 }
 
 func (t *tx) exec(sql string, args ...any) error {
@@ -95,28 +103,10 @@ func (t *tx) query(sql string, args ...any) (pgx.Rows, error) {
 // exchange sends a whole transaction at once, BEGIN and COMMIT included: nothing waits within it for this
 // node, and it takes one round trip. read gets the results of what queue queued, in order.
 func (s *Store) exchange(ctx context.Context, queue func(*pgx.Batch), read func(pgx.BatchResults) error) error {
-	ctx, cancel := context.WithTimeout(ctx, s.patience)
-	defer cancel()
-	var err error
-	for try := range tries {
-		if err = s.tryExchange(ctx, queue, read); err == nil {
-			return nil
-		}
-		switch {
-		case noPartition(err):
-			if made := s.makePartitions(ctx); made != nil {
-				return public(made)
-			}
-		case !again(err):
-			return public(err)
-		}
-		select {
-		case <-ctx.Done():
-			return public(err)
-		case <-time.After(time.Duration(try*try) * 5 * time.Millisecond):
-		}
+	if !s.prepared.Load() {
+		return errNotPrepared
 	}
-	return public(err)
+	return s.retry(ctx, func(ctx context.Context) error { return s.tryExchange(ctx, queue, read) })
 }
 
 func (s *Store) tryExchange(ctx context.Context, queue func(*pgx.Batch), read func(pgx.BatchResults) error) error {
@@ -152,16 +142,24 @@ func exchanged(results pgx.BatchResults, read func(pgx.BatchResults) error) erro
 	if err := read(results); err != nil {
 		return err
 	}
-	var tag pgconn.CommandTag
-	var err error
-	if tag, err = results.Exec(); err == nil && tag.String() != "COMMIT" {
-		return errRolledBack // the server answers COMMIT of a failed transaction with ROLLBACK
+	tag, err := results.Exec()
+	return committed(tag, err)
+}
+
+// committed tells whether a COMMIT committed: of a failed transaction, the server answers it with ROLLBACK
+// and no error.
+func committed(tag pgconn.CommandTag, err error) error {
+	if err == nil && tag.String() != "COMMIT" {
+		return errRolledBack
 	}
 	return err
 }
 
 // read runs what only reads, outside of any transaction of relais' own, for the reader's time at most.
 func (s *Store) read(ctx context.Context, run func(*tx) error) error {
+	if !s.prepared.Load() {
+		return errNotPrepared
+	}
 	ctx, cancel := context.WithTimeout(ctx, s.readTime)
 	defer cancel()
 	conn, err := s.pool.Acquire(ctx)
