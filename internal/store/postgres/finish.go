@@ -1,5 +1,14 @@
 package postgres
 
+// The numbers of core's states in delivery.state.
+const (
+	statePending int16 = iota
+	stateRunning
+	stateSucceeded
+	stateDead
+	stateCancelled
+)
+
 // deliveryFields are the columns of delivery, as delivery_done has them too.
 const deliveryFields = `id, event, event_day, event_seq, lane, source, state, wait, class, due, claim, attempts,
 	interruptions, node, replay, route_set, created, finished, skipped, stops, order_key, from_step, reason, message`
