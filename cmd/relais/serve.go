@@ -65,32 +65,42 @@ func (p *program) configFailure(err error) error {
 }
 
 func (p *program) configProblems(problems config.Problems) {
-	for _, x := range problems {
-		p.problems([]api.Problem{{File: x.Place.File, Line: x.Place.Line, Column: x.Place.Column, Path: x.Path, Message: x.Message}})
+	p.problems(apiProblems(problems))
+}
+
+func apiProblems(problems config.Problems) []api.Problem {
+	out := make([]api.Problem, len(problems))
+	for i, x := range problems {
+		out[i] = api.Problem{File: x.Place.File, Line: x.Place.Line, Column: x.Place.Column, Path: x.Path, Message: x.Message}
 	}
+	return out
 }
 
 // Run checks the configuration.
 func (c *checkCommand) Run(p *program) error {
 	cfg, err := app.Check(p.appOptions())
 	if c.JSON {
-		return p.checkJSON(err)
+		return p.checkJSON(cfg, err)
 	}
 	if err != nil {
 		return p.configFailure(err)
+	}
+	for _, x := range apiProblems(cfg.Warnings) {
+		x.Path = p.lang.say("warning", x.Path)
+		p.printf("%s\n", problemLine(x))
 	}
 	p.say("checked", p.flags.Config, len(cfg.Sources), len(cfg.Connections), len(cfg.Routes))
 	return nil
 }
 
-func (p *program) checkJSON(err error) error {
-	out := api.Checked{OK: err == nil, Problems: []api.Problem{}}
+func (p *program) checkJSON(cfg *config.Config, err error) error {
 	var problems config.Problems
 	if err != nil && !errors.As(err, &problems) {
 		return err
 	}
-	for _, x := range problems {
-		out.Problems = append(out.Problems, api.Problem{File: x.Place.File, Line: x.Place.Line, Column: x.Place.Column, Path: x.Path, Message: x.Message})
+	out := api.Checked{OK: err == nil, Problems: apiProblems(problems)}
+	if out.OK {
+		out.Warnings = apiProblems(cfg.Warnings)
 	}
 	if err := p.printJSON(out); err != nil || out.OK {
 		return err

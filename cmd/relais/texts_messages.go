@@ -21,6 +21,7 @@ var messages = map[string]text{
 
 	"config_problems": {"problems in %[2]s: %[1]d", "erreurs dans %[2]s : %[1]d"},
 	"checked":         {"%s is right (sources: %d, connections: %d, routes: %d).", "%s est correct (sources : %d, connexions : %d, routes : %d)."},
+	"warning":         {"warning: %s", "attention : %s"},
 	"reloaded":        {"The configuration is in force.", "La configuration est en vigueur."},
 	"not_reloaded":    {"the configuration has problems; the one before stays in force", "la configuration a des erreurs ; la précédente reste en vigueur"},
 	"reload_refused":  {"refused %s, problems: %d; relais check tells them", "refusé le %s, erreurs : %d ; relais check les donne"},

@@ -63,6 +63,7 @@ type Stats struct {
 type Checked struct {
 	OK       bool      `json:"ok"`
 	Problems []Problem `json:"problems"`
+	Warnings []Problem `json:"warnings,omitempty" doc:"What is allowed and is probably a mistake"`
 }
 
 type statusResult struct{ Body Status }

@@ -9,7 +9,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
+	"os/exec"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -82,6 +84,7 @@ func New(ctx context.Context, o Options) (*App, error) {
 		return nil, err
 	}
 	log.HideSecrets(revealed(cfg.Secrets))
+	warn(ctx, log.Logger, cfg)
 	if cfg.Store != (config.Secret{}) {
 		return nil, core.Errorf(core.CodeInvalid, "store: only the embedded store is there yet; leave store out")
 	}
@@ -121,10 +124,23 @@ func load(o Options) (*config.Config, error) {
 	default:
 		cfg.AdminListen = o.AdminListen
 	}
+	if len(cfg.OnDead) > 0 {
+		if _, err := exec.LookPath(cfg.OnDead[0]); err != nil {
+			cfg.Warnings = append(cfg.Warnings, config.Problem{Place: cfg.At("on_dead[0]"), Path: "on_dead[0]",
+				Message: fmt.Sprintf("%s can't be run here: nobody would be told of dead deliveries", cfg.OnDead[0])})
+		}
+	}
 	if cfg.Dev && config.PublicAddress(cfg.Listen) {
 		return nil, core.Errorf(core.CodeInvalid, "dev: true is refused with the public listen address %s: listen on 127.0.0.1", cfg.Listen)
 	}
 	return cfg, nil
+}
+
+// warn logs what in a configuration is probably a mistake.
+func warn(ctx context.Context, log *slog.Logger, cfg *config.Config) {
+	for _, w := range cfg.Warnings {
+		log.WarnContext(ctx, "configuration warning", "file", w.Place.File, "line", w.Place.Line, "column", w.Place.Column, "path", w.Path, "warning", w.Message)
+	}
 }
 
 // nodeName tells this node from others of its store.
@@ -207,6 +223,9 @@ func (a *App) stored(batch []store.Accepted, results []store.Appended) {
 		if !results[i].RepeatOf.IsZero() {
 			continue
 		}
+		if len(batch[i].Deliveries) == 0 && !batch[i].FanOut {
+			a.narrator.unrouted(&batch[i].Event)
+		}
 		a.wake(batch[i].Deliveries)
 		if batch[i].FanOut {
 			select {
@@ -252,6 +271,7 @@ func (a *App) reload(ctx context.Context) error {
 		return err
 	}
 	a.log.HideSecrets(revealed(cfg.Secrets))
+	warn(ctx, a.log.Logger, cfg)
 	g, err := build(cfg, a.stepOptions(), time.Now())
 	if err != nil {
 		return err

@@ -38,6 +38,7 @@ func Catalog() (config.Catalog, error) {
 			Name: name, Doc: p.Title, Path: p.Path,
 			NeedsSecret: !slices.Contains([]string{"", "none"}, p.Verify.Scheme),
 			SecretEnv:   secretVariables[name],
+			Types:       p.KnownTypes(),
 		})
 	}
 	return catalog, nil

@@ -55,6 +55,12 @@ func (n *narrator) note(id core.DeliveryID, results []store.StepResult) {
 	}
 }
 
+// unrouted tells of an event that no route takes: it is kept, and nothing will be done with it.
+func (n *narrator) unrouted(event *core.Event) {
+	n.log.LogAttrs(context.Background(), slog.LevelInfo, "stored, no route takes it", slog.String("event", event.ID.String()),
+		slog.String("type", event.Source+"/"+event.Type), slog.String("outcome", "no route"))
+}
+
 // narrated is a runner whose attempts are told.
 type narrated struct {
 	lane.Runner

@@ -69,3 +69,13 @@ func TestEachAttemptHasALineWithReferenceAmountAndOutcome(t *testing.T) {
 		t.Error("a body is in the log")
 	}
 }
+
+func TestEventThatNoRouteTakesHasALine(t *testing.T) {
+	r := start(t, t.TempDir(), "sources:\n  sellsy: {preset: sellsy, secret: \""+signingKey+"\"}\n", nil)
+	if status, text := r.post(signingKey, estimateStep(7, "1")); status != 200 {
+		t.Fatalf("answered %d %s", status, text)
+	}
+	r.until("the line", func() bool {
+		return strings.Contains(r.log.String(), `type=sellsy/estimate.step outcome="no route"`)
+	})
+}

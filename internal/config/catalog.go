@@ -40,6 +40,8 @@ type Preset struct {
 	NeedsSecret bool
 	// SecretEnv names the environment variable that the secret defaults to: SELLSY_WEBHOOK_SECRET.
 	SecretEnv string
+	// Types are all event types that the preset knows; none where senders choose their own.
+	Types []string
 }
 
 // ParamType is what a parameter must be; the words are those of the steps' engine.

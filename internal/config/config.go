@@ -44,6 +44,9 @@ type Config struct {
 	// as secrets, and those that steps are given to send along.
 	Secrets []Secret `json:"-"`
 
+	// Warnings are what is allowed and is probably a mistake, in the order of the file.
+	Warnings Problems `json:"-"`
+
 	places map[string]Place
 }
 

@@ -57,7 +57,8 @@ func catalog() config.Catalog {
 					{Name: "pool", Type: config.TypeInt, Default: int64(4), Doc: "connections at once"}}},
 		},
 		Presets: []config.Preset{
-			{Name: "sellsy", Doc: "Sellsy's webhooks.", Path: "/webhook/sellsy", NeedsSecret: true, SecretEnv: "SELLSY_WEBHOOK_SECRET"},
+			{Name: "sellsy", Doc: "Sellsy's webhooks.", Path: "/webhook/sellsy", NeedsSecret: true, SecretEnv: "SELLSY_WEBHOOK_SECRET",
+				Types: []string{"estimate.accepted", "estimate.refused", "estimate.step", "estimate.created", "invoice.created"}},
 			{Name: "paybox", Doc: "Paybox's calls."},
 		},
 	}
@@ -138,6 +139,13 @@ func outcome(t *testing.T, dir string, env map[string]string) string {
 	changed := difference(t, c, defaults)
 	if len(c.Redacted) > 0 {
 		changed["Redacted"] = strings.Split(strings.TrimSuffix(string(c.Redacted), "\n"), "\n")
+	}
+	var warnings []string
+	for _, w := range c.Warnings {
+		warnings = append(warnings, strings.ReplaceAll(w.String(), dir+string(filepath.Separator), ""))
+	}
+	if len(warnings) > 0 {
+		changed["Warnings"] = warnings
 	}
 	delete(changed, "File")
 	delete(changed, "Hash")

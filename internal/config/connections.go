@@ -39,13 +39,13 @@ func (r *reader) connection(name string, n *node, path string) Connection {
 		r.unknown(n.entries[i].value.place, join(path, "kind"), "connection of the kind", c.Kind, names(r.catalog.Connections, ConnectionKind.name))
 		return c
 	}
-	settings := &settingsReader{reader: r, params: kind.Params, path: path, out: c.Settings}
+	settings := &settingsReader{reader: r, params: kind.Params, variables: kind.Env, path: path, out: c.Settings}
 	for _, e := range n.entries {
 		if e.key != "kind" {
 			settings.read(e)
 		}
 	}
-	settings.complete(n, kind.Env)
+	settings.complete(n)
 	return c
 }
 
@@ -53,9 +53,11 @@ func (r *reader) connection(name string, n *node, path string) Connection {
 type settingsReader struct {
 	*reader
 	params []Param
-	path   string
-	given  []string
-	out    map[string]any
+	// variables are those that settings default to.
+	variables map[string]string
+	path      string
+	given     []string
+	out       map[string]any
 }
 
 func (s *settingsReader) read(e entry) {
@@ -113,7 +115,23 @@ func (s *settingsReader) check(p *Param, n *node, at string, value any, keep fun
 		s.fault(n.place, at, "%s", message)
 		return
 	}
+	if text, ok := value.(string); ok && slices.Contains(placeholders, text) {
+		s.placeholder(p, n, at)
+	}
 	s.out[p.Name] = keep(checked)
+}
+
+// placeholder warns of a setting that still holds what the starter wrote, and says what to fill in.
+func (s *settingsReader) placeholder(p *Param, n *node, at string) {
+	name := ""
+	if found := variable.FindStringSubmatch(n.text); found != nil {
+		name = found[1]
+	}
+	if name == "" {
+		s.warn(n.place, at, "it still holds the starter's placeholder: %s", p.Doc)
+		return
+	}
+	s.warn(n.place, at, "it still holds the starter's placeholder: write %[1]s=… into .env beside the file (a line that begins with # doesn't count), or set %[1]s in the environment", name)
 }
 
 // shares tells whether a message repeats a piece of a secret, however it was cut or quoted on the way.
@@ -128,13 +146,13 @@ func shares(message, secret string) bool {
 }
 
 // complete takes what the file left out from the environment, and reports what is still missing.
-func (s *settingsReader) complete(n *node, env map[string]string) {
+func (s *settingsReader) complete(n *node) {
 	for i := range s.params {
 		p := &s.params[i]
 		if slices.Contains(s.given, p.Name) {
 			continue
 		}
-		if name := env[p.Name]; name != "" {
+		if name := s.variables[p.Name]; name != "" {
 			if value, set := s.env(name); set && value != "" {
 				s.fromEnvironment(p, n, name, value)
 				continue
@@ -142,8 +160,8 @@ func (s *settingsReader) complete(n *node, env map[string]string) {
 		}
 		if p.Required {
 			message := p.Name + " is missing: " + p.Doc
-			if env[p.Name] != "" {
-				message += " (or set " + env[p.Name] + " in the environment)"
+			if s.variables[p.Name] != "" {
+				message += " (or write " + s.variables[p.Name] + " into .env beside the file, or set it in the environment)"
 			}
 			s.fault(n.place, s.path, "%s", message)
 		}

@@ -24,6 +24,7 @@ const (
 type expandError struct {
 	offset  int
 	message string
+	unset   string // the variable that has no value, where that is what is wrong
 }
 
 func (e *expandError) Error() string { return e.message }
@@ -35,7 +36,7 @@ func expandPlain(text string, env lookup) (string, error) {
 	}
 	var out strings.Builder
 	err := expandInto(&out, text, 0, env, func(int) error {
-		return &expandError{0, "no ${{ }} may stand here (to write the text \"${{\", write $${{)"}
+		return &expandError{offset: 0, message: "no ${{ }} may stand here (to write the text \"${{\", write $${{)"}
 	})
 	return out.String(), err
 }
@@ -68,7 +69,7 @@ func expandTemplate(text string, env lookup) (string, error) {
 		out.WriteString(escaped)
 		length, err := expr.Length(rest[start:])
 		if err != nil {
-			return "", &expandError{base + start, err.Error()}
+			return "", &expandError{offset: base + start, message: err.Error()}
 		}
 		out.WriteString(rest[start : start+length])
 		rest, base = rest[start+length:], base+start+length
@@ -123,7 +124,7 @@ func expandInto(out *strings.Builder, text string, base int, env lookup, atExpre
 func expandOne(rest string, offset int, env lookup) (value string, length int, err error) {
 	match := variable.FindStringSubmatch(rest)
 	if match == nil {
-		return "", 0, &expandError{offset, "${ begins a variable: allowed are ${NAME} and ${NAME:-default} (to write the text \"${\", write $${)"}
+		return "", 0, &expandError{offset: offset, message: "${ begins a variable: allowed are ${NAME} and ${NAME:-default} (to write the text \"${\", write $${)"}
 	}
 	value, set := env(match[1])
 	withDefault := match[2] != ""
@@ -131,7 +132,8 @@ func expandOne(rest string, offset int, env lookup) (value string, length int, e
 	case withDefault && value == "":
 		value = match[3]
 	case !set:
-		return "", 0, &expandError{offset, "the environment variable " + match[1] + " is not set (${" + match[1] + ":-default} gives it a default)"}
+		return "", 0, &expandError{offset: offset, unset: match[1],
+			message: "the variable " + match[1] + " is not set: write it into .env beside the file, or set it in the environment"}
 	}
 	return value, len(match[0]), nil
 }

@@ -48,10 +48,10 @@ func read(path, dir string, text []byte, env lookup, catalog Catalog) (*Config, 
 	if c.Dev && PublicAddress(c.Listen) {
 		r.fault(r.places["dev"], "dev", "dev: true is refused with the public listen address %s: write listen: 127.0.0.1:3000", c.Listen)
 	}
+	slices.SortStableFunc(r.warnings, byPlace)
+	c.Warnings = r.warnings
 	if len(r.problems) > 0 {
-		slices.SortStableFunc(r.problems, func(a, b Problem) int {
-			return cmp.Or(cmp.Compare(a.Place.Line, b.Place.Line), cmp.Compare(a.Place.Column, b.Place.Column))
-		})
+		slices.SortStableFunc(r.problems, byPlace)
 		return nil, slices.CompactFunc(r.problems, func(a, b Problem) bool { return a == b })
 	}
 	c.Hash = hashRoutes(c.Routes)
@@ -60,6 +60,10 @@ func read(path, dir string, text []byte, env lookup, catalog Catalog) (*Config, 
 		c.Secrets = append(c.Secrets, NewSecret(secret))
 	}
 	return c, nil
+}
+
+func byPlace(a, b Problem) int {
+	return cmp.Or(cmp.Compare(a.Place.Line, b.Place.Line), cmp.Compare(a.Place.Column, b.Place.Column))
 }
 
 // logLevel lets the environment's LOG_LEVEL go before the file: it is set for one run.

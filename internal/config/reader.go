@@ -18,6 +18,7 @@ type reader struct {
 	env      lookup
 	catalog  Catalog
 	problems Problems
+	warnings Problems
 	places   map[string]Place
 	// secrets are all values that were read as secrets, for the record of the file to leave out.
 	secrets []string
@@ -27,6 +28,11 @@ type reader struct {
 
 func (r *reader) fault(at Place, path, format string, args ...any) {
 	r.problems = append(r.problems, Problem{at, path, fmt.Sprintf(format, args...)})
+}
+
+// warn notes what is allowed and is probably a mistake.
+func (r *reader) warn(at Place, path, format string, args ...any) {
+	r.warnings = append(r.warnings, Problem{at, path, fmt.Sprintf(format, args...)})
 }
 
 // field is one key of an object of the file: how it is called, documented, written and read. The tables
@@ -151,10 +157,15 @@ func (r *reader) plainText(n *node, path string) (string, bool) {
 
 func (r *reader) expandFault(n *node, path string, err error) {
 	at, fault := n.place, (*expandError)(nil)
+	message := err.Error()
 	if errors.As(err, &fault) {
 		at = r.within(n, n.text, fault.offset)
+		if fault.unset != "" && !n.secret && !secretName.MatchString(fault.unset) {
+			// A secret that stands in the file as a default is not one any more.
+			message += ", or give it a default here: ${" + fault.unset + ":-default}"
+		}
 	}
-	r.fault(at, path, "%s", err)
+	r.fault(at, path, "%s", message)
 }
 
 // within returns the place of a byte of part, a piece of n's text, when it can be found in the file; a

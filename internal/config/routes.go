@@ -202,10 +202,13 @@ func (r *reader) checkSelectors(c *Config) {
 	for _, route := range c.Routes {
 		for i, on := range route.On {
 			selector, err := core.ParseSelector(on)
+			at := fmt.Sprintf("%s[%d]", join(join("routes", route.Name), "on"), i)
+			if err == nil {
+				r.checkType(c, selector, at)
+			}
 			if err != nil || slices.ContainsFunc(known, selector.Source.Match) {
 				continue
 			}
-			at := fmt.Sprintf("%s[%d]", join(join("routes", route.Name), "on"), i)
 			if len(known) == 0 {
 				r.fault(nearest(r.places, at), at, "the file has no sources: nothing would ever match %s", on)
 				continue
@@ -214,4 +217,33 @@ func (r *reader) checkSelectors(c *Config) {
 			r.unknown(nearest(r.places, at), at, "source", word, known)
 		}
 	}
+}
+
+// checkType warns of one type, written out, that none of its sources is known to send: it may be a new one
+// of the provider's, and is more often a slip of the pen that would let events pass without a word.
+func (r *reader) checkType(c *Config, selector core.Selector, at string) {
+	typ := selector.Type.String()
+	if strings.Contains(typ, "*") {
+		return
+	}
+	var known, presets []string
+	for _, s := range c.Sources {
+		if !selector.Source.Match(s.Name) {
+			continue
+		}
+		preset, _ := find(r.catalog.Presets, s.Preset, Preset.name)
+		if len(preset.Types) == 0 || s.Verify != nil || slices.Contains(preset.Types, typ) {
+			return
+		}
+		known, presets = append(known, preset.Types...), append(presets, preset.Name)
+	}
+	if len(presets) == 0 {
+		return
+	}
+	slices.Sort(presets)
+	message := fmt.Sprintf("%s is not known to send %q", strings.Join(slices.Compact(presets), " or "), typ)
+	if near := core.Nearest(typ, known); near != "" {
+		message += fmt.Sprintf(": did you mean %q?", near)
+	}
+	r.warn(nearest(r.places, at), at, "%s", message)
 }

@@ -168,7 +168,7 @@ func (r *reader) checkSource(s *Source, path string, sound bool) {
 	case preset.NeedsSecret:
 		from := ""
 		if preset.SecretEnv != "" {
-			from = ", or set " + preset.SecretEnv
+			from = ", or write " + preset.SecretEnv + " into .env beside the file"
 		}
 		r.fault(place, path, "secret is missing: %s signs its requests; give the secret%s, or say auth: none to take anything from anyone", s.Preset, from)
 		return

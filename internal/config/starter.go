@@ -13,6 +13,10 @@ import (
 //go:embed starter/*.yaml
 var starters embed.FS
 
+// placeholders stand in the starters where an account's own settings belong, so that relais can receive
+// before they are known.
+var placeholders = []string{"to-be-filled-in", "a-remplir"}
+
 // starterPreset is what a starter without a preset begins with.
 const starterPreset = "generic-hmac"
 

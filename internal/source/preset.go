@@ -36,7 +36,10 @@ type Preset struct {
 	Redact     []string `yaml:"redact"`
 
 	Events []EventDoc `yaml:"events"`
-	Tests  []Vector   `yaml:"tests"`
+	// Types are the types that the provider is known to send besides those of Events. Where there are
+	// none, nothing is known: senders choose their own, or nobody listed them.
+	Types []TypeSet `yaml:"types"`
+	Tests []Vector  `yaml:"tests"`
 }
 
 // Handshake answers requests of a method that carries no message, such as a ping, without verification.
@@ -165,6 +168,31 @@ type EventDoc struct {
 	Field string `yaml:"field"`
 	// Sample is the body's text, with {id}, {timestamp} and {unique} replaced when it is sent.
 	Sample string `yaml:"sample"`
+}
+
+// TypeSet is the types that begin with one of Of and end with one of Is.
+type TypeSet struct {
+	Of []string `yaml:"of"`
+	Is []string `yaml:"is"`
+}
+
+// KnownTypes lists the types that the provider is known to send; none where nothing is known.
+func (p *Preset) KnownTypes() []string {
+	var out []string
+	for _, set := range p.Types {
+		for _, of := range set.Of {
+			for _, is := range set.Is {
+				out = append(out, of+"."+is)
+			}
+		}
+	}
+	if len(out) == 0 {
+		return nil
+	}
+	for _, e := range p.Events {
+		out = append(out, e.Type)
+	}
+	return out
 }
 
 // Vector is a request and what must become of it.
