@@ -22,6 +22,9 @@ const (
 	// costs a commit and a sync; with some more in each, all cost less. Few never wait.
 	gatherTime = 60 * time.Microsecond
 	gatherFrom = 8
+	// Beside a transaction in flight another one begins with this many, or after this long.
+	besideFrom = 32
+	besideTime = time.Millisecond
 )
 
 var errStopping = errors.New("relais is stopping")
@@ -37,7 +40,8 @@ type result struct {
 	err      error
 }
 
-// committer makes one transaction of all that gathered while the last one synced.
+// committer makes one transaction of all that gathered while the last one synced. On a database that has
+// several transactions in flight at once it makes the next one beside it, once enough have gathered.
 type committer struct {
 	store Store
 	wake  func([]store.Accepted, []store.Appended)
@@ -46,17 +50,22 @@ type committer struct {
 	mu      sync.Mutex
 	queue   []*pending
 	stopped bool
+	flying  int           // transactions under way
 	work    chan struct{} // holds one: there is something in the queue
 	wanted  int           // the queue's length that ends a wait; 0 while there is none
 	enough  chan struct{} // holds one: the queue has that length
-	timer   *time.Timer   // of gather
+}
 
-	batch []store.Accepted // used again by each transaction that ends well
+// worker has one transaction in flight at a time.
+type worker struct {
+	*committer
+	timer        *time.Timer
+	last, before int              // the sizes of its last two batches
+	batch        []store.Accepted // used again by each transaction that ends well
 }
 
 func newCommitter(s Store, wake func([]store.Accepted, []store.Appended), log *slog.Logger) *committer {
-	return &committer{store: s, wake: wake, log: log, work: make(chan struct{}, 1), enough: make(chan struct{}, 1),
-		timer: time.NewTimer(0)}
+	return &committer{store: s, wake: wake, log: log, work: make(chan struct{}, 1), enough: make(chan struct{}, 1)}
 }
 
 // commit returns when the event is stored and synced, or can't be.
@@ -74,40 +83,47 @@ func (c *committer) commit(p *pending) result {
 	}
 	c.mu.Unlock()
 	if first {
-		select {
-		case c.work <- struct{}{}:
-		default:
-		}
+		signal(c.work)
 	}
 	return <-p.done
 }
 
-// run commits until ctx ends and the queue is empty.
-func (c *committer) run(ctx context.Context) {
+// run commits until ctx ends and the queue is empty, with up to that many transactions in flight.
+func (c *committer) run(ctx context.Context, inFlight int) {
+	var workers sync.WaitGroup
+	for range max(inFlight, 1) {
+		workers.Go(func() { (&worker{committer: c, timer: time.NewTimer(0)}).run(ctx) })
+	}
+	workers.Wait()
+}
+
+func (w *worker) run(ctx context.Context) {
 	var batch []*pending
-	last, before := 0, 0 // the sizes of the last two batches
 	for {
 		select {
-		case <-c.work:
+		case <-w.work:
 		case <-ctx.Done():
-			c.mu.Lock()
-			c.stopped = true
-			c.mu.Unlock()
+			w.mu.Lock()
+			w.stopped = true
+			w.mu.Unlock()
 		}
 		for {
-			c.gather(max(last, before))
-			batch = c.take(batch[:0])
-			last, before = len(batch), last
+			if !w.gather() {
+				break
+			}
+			batch = w.take(batch[:0])
+			w.last, w.before = len(batch), w.last
 			if len(batch) == 0 {
 				break
 			}
 			splits := maxSplits
-			c.settle(batch, &splits)
+			w.settle(batch, &splits)
+			w.land()
 		}
 		if ctx.Err() != nil {
-			c.mu.Lock()
-			end := c.stopped && len(c.queue) == 0
-			c.mu.Unlock()
+			w.mu.Lock()
+			end := w.stopped && len(w.queue) == 0
+			w.mu.Unlock()
 			if end {
 				return
 			}
@@ -115,29 +131,51 @@ func (c *committer) run(ctx context.Context) {
 	}
 }
 
-// gather waits until that many are in the queue, or not much longer.
-func (c *committer) gather(many int) {
-	c.mu.Lock()
-	wait := many >= gatherFrom && len(c.queue) > 0 && len(c.queue) < many && !c.stopped
+// gather waits until about as many are in the queue as the last transactions had, or not much longer.
+// Beside another transaction it waits for longer: that one's end would serve those that are here as well.
+// It returns false when another worker waits already, which takes all.
+func (w *worker) gather() bool {
+	many, most := max(w.last, w.before), gatherTime
+	w.mu.Lock()
+	if w.wanted > 0 {
+		w.mu.Unlock()
+		return false
+	}
+	if w.flying > 0 {
+		many, most = max(many, besideFrom), besideTime
+	}
+	wait := many >= gatherFrom && len(w.queue) > 0 && len(w.queue) < many && !w.stopped
 	if wait {
-		c.wanted = many
+		w.wanted = many
 	}
-	c.mu.Unlock()
+	w.mu.Unlock()
 	if !wait {
-		return
+		return true
 	}
-	c.timer.Reset(gatherTime)
+	w.timer.Reset(most)
 	select {
-	case <-c.enough:
-		return
-	case <-c.timer.C:
+	case <-w.enough:
+		return true
+	case <-w.timer.C:
 	}
-	c.mu.Lock()
-	if c.wanted == 0 {
-		<-c.enough
+	w.mu.Lock()
+	if w.wanted == 0 {
+		<-w.enough
 	}
-	c.wanted = 0
-	c.mu.Unlock()
+	w.wanted = 0
+	w.mu.Unlock()
+	return true
+}
+
+// land notes the end of a transaction. Who waits beside it need not any longer.
+func (w *worker) land() {
+	w.mu.Lock()
+	w.flying--
+	if w.wanted > 0 && w.flying == 0 {
+		w.wanted = 0
+		w.enough <- struct{}{}
+	}
+	w.mu.Unlock()
 }
 
 // take moves the oldest of the queue into dst, as many as one transaction may have.
@@ -155,19 +193,32 @@ func (c *committer) take(dst []*pending) []*pending {
 	rest := copy(c.queue, c.queue[len(dst):])
 	clear(c.queue[rest:])
 	c.queue = c.queue[:rest]
+	if len(dst) > 0 {
+		c.flying++
+	}
+	if rest > 0 {
+		signal(c.work) // another worker's, while this one commits
+	}
 	return dst
+}
+
+func signal(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
 }
 
 // settle stores a batch, or the parts of it that can be stored. An error that is the store's own refuses
 // all at once: nothing in the batch could change it. Any other is the fault of an event in it, which is
 // found by halves, so that it is refused alone.
-func (c *committer) settle(batch []*pending, splits *int) {
-	err := c.append(batch)
+func (w *worker) settle(batch []*pending, splits *int) {
+	err := w.append(batch)
 	switch {
 	case err == nil:
 		return
 	case len(batch) == 1, unavailable(err), *splits <= 0:
-		c.log.Error("events could not be stored; they were answered with 503", "events", len(batch), "error", err)
+		w.log.Error("events could not be stored; they were answered with 503", "events", len(batch), "error", err)
 		for _, p := range batch {
 			p.done <- result{err: err}
 		}
@@ -175,8 +226,8 @@ func (c *committer) settle(batch []*pending, splits *int) {
 	}
 	*splits -= 2
 	half := len(batch) / 2
-	c.settle(batch[:half], splits)
-	c.settle(batch[half:], splits)
+	w.settle(batch[:half], splits)
+	w.settle(batch[half:], splits)
 }
 
 func unavailable(err error) bool {
@@ -184,28 +235,28 @@ func unavailable(err error) bool {
 		core.CodeOf(err) == core.CodeUnavailable || core.CodeOf(err) == core.CodeFull
 }
 
-func (c *committer) append(batch []*pending) error {
-	accepted := c.batch[:0]
+func (w *worker) append(batch []*pending) error {
+	accepted := w.batch[:0]
 	for _, p := range batch {
 		accepted = append(accepted, p.accepted)
 	}
-	c.batch = nil
+	w.batch = nil
 	ctx, cancel := context.WithTimeout(context.Background(), commitBound)
 	defer cancel()
-	appended, err := c.store.Append(ctx, accepted)
+	appended, err := w.store.Append(ctx, accepted)
 	if err == nil && len(appended) != len(batch) {
 		err = errors.New("the store answered for another number of events")
 	}
 	if err != nil {
 		return err // a store that timed out may hold the slice still
 	}
-	if c.wake != nil {
-		c.wake(accepted, appended)
+	if w.wake != nil {
+		w.wake(accepted, appended)
 	}
 	for i, p := range batch {
 		p.done <- result{appended: appended[i]}
 	}
 	clear(accepted)
-	c.batch = accepted
+	w.batch = accepted
 	return nil
 }

@@ -31,7 +31,7 @@ func commitAll(t *testing.T, m *memory, n int, fail func(batch []store.Accepted)
 	c := newCommitter(m, func(batch []store.Accepted, _ []store.Appended) { woken += len(batch) }, slog.New(slog.DiscardHandler))
 	ctx, stop := contextPair()
 	ran := make(chan struct{})
-	go func() { c.run(ctx); close(ran) }()
+	go func() { c.run(ctx, 1); close(ran) }()
 
 	pendings := make([]*pending, n+1)
 	for i := range pendings {
@@ -131,11 +131,18 @@ func TestManyCulpritsDoNotMakeAStormOfTransactions(t *testing.T) {
 // After large batches a committer waits for more; those that come alone are stored all the same, and
 // those that come together at once.
 func TestGatheringEndsWithAndWithoutMore(t *testing.T) {
+	for _, inFlight := range []int{1, 4} {
+		gathering(t, inFlight)
+	}
+}
+
+func gathering(t *testing.T, inFlight int) {
+	t.Helper()
 	m := newMemory()
 	c := newCommitter(m, nil, slog.New(slog.DiscardHandler))
 	ctx, stop := contextPair()
 	var all sync.WaitGroup
-	all.Go(func() { c.run(ctx) })
+	all.Go(func() { c.run(ctx, inFlight) })
 	for round, many := range []int{64, 64, 1, 1, 9, 64, 2} {
 		var commits sync.WaitGroup
 		for range many {

@@ -71,8 +71,10 @@ type Options struct {
 	Match func(event *core.Event) Matched
 	// Wake is told of each commit, before its answers leave; it must not wait for anything, and must not
 	// keep the batch. Nil tells nobody.
-	Wake    func(batch []store.Accepted, results []store.Appended)
-	Metrics Metrics // nil counts nothing
+	Wake func(batch []store.Accepted, results []store.Appended)
+	// InFlight is how many transactions the store has at once; 0 is one.
+	InFlight int
+	Metrics  Metrics // nil counts nothing
 	// SourceMetrics returns a source's figures; nil counts nothing.
 	SourceMetrics func(name string) SourceMetrics
 	Log           *slog.Logger
@@ -264,7 +266,7 @@ func (in *Ingest) Run(ctx context.Context) error {
 	}
 	var running sync.WaitGroup
 	running.Go(func() { in.refused.run(ctx) })
-	in.committer.run(ctx)
+	in.committer.run(ctx, in.o.InFlight)
 	running.Wait()
 	return nil
 }

@@ -338,7 +338,7 @@ func TestStopCommitsWhatArrived(t *testing.T) {
 	stop()
 	waiting := &pending{done: make(chan result, 1), accepted: store.Accepted{Event: core.Event{ID: core.NewEventID()}}}
 	c.queue = append(c.queue, waiting)
-	c.run(stopped)
+	c.run(stopped, 1)
 	if got := <-waiting.done; got.err != nil {
 		t.Errorf("what had arrived: %v", got.err)
 	}
