@@ -1,6 +1,7 @@
 package pgtest
 
 import (
+	"context"
 	"errors"
 	"os"
 	"os/exec"
@@ -27,7 +28,7 @@ func findServer() (string, error) {
 			places = append(places, filepath.Dir(real))
 		}
 	}
-	if out, err := exec.Command("pg_config", "--bindir").Output(); err == nil {
+	if out, err := exec.CommandContext(context.Background(), "pg_config", "--bindir").Output(); err == nil {
 		places = append(places, strings.TrimSpace(string(out)))
 	}
 	debian, err := filepath.Glob("/usr/lib/postgresql/*/bin")

@@ -1,6 +1,7 @@
 package pgtest
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"net/url"
@@ -24,7 +25,9 @@ func Bouncer(t testing.TB, database string) string {
 		t.Fatalf("pgtest: %v", err)
 	}
 	t.Cleanup(func() {
-		if err := proc.end(syscall.SIGTERM); err != nil { // at once, without waiting for clients
+		// Killed: it keeps nothing, and what its other signals wait for depends on its version.
+		err := errors.Join(proc.end(syscall.SIGKILL), os.RemoveAll(filepath.Dir(proc.log)))
+		if err != nil {
 			t.Errorf("pgtest: stop PgBouncer: %v", err)
 		}
 	})
@@ -74,7 +77,7 @@ func startBouncer(database string) (string, *process, error) {
 		if err = proc.await(through.String()); err == nil {
 			return through.String(), proc, nil
 		}
-		_ = proc.end(syscall.SIGKILL)
+		err = errors.Join(err, proc.end(syscall.SIGKILL))
 	}
 	return "", nil, fmt.Errorf("start PgBouncer: %w", err)
 }

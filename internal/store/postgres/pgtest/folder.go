@@ -1,6 +1,7 @@
 package pgtest
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -16,21 +17,23 @@ import (
 
 // janitor ends what still runs in the folder $1 and removes it, once its standard input ends. That is a
 // pipe whose other end this process holds: the system closes it at the process's end, kill -9 included.
-// A number in a file is believed only while that process's command line names the folder, since numbers
-// are used again. Continuing wakes servers that a test had paused.
+// Ours is what has its working folder in there: a number in a file could be another process's by now.
+// Quitting, unlike killing, lets a server give back its shared memory; continuing wakes those that a test
+// had paused. Where there is no /proc, a server ends by itself in the minute after its files are gone.
 const janitor = `
 cat >/dev/null
-ours() { tr '\0' ' ' <"/proc/$1/cmdline" 2>/dev/null | grep -qF "$2"; }
-for file in "$1"/*/data/postmaster.pid "$1"/*/bouncer.pid; do
-	[ -f "$file" ] && pid=$(head -n 1 "$file") && ours "$pid" "$1" || continue
-	kill -QUIT "$pid"
-	kill -CONT "$pid"
-	n=0
-	while ours "$pid" "$1" && [ $n -lt 100 ]; do sleep 0.1; n=$((n + 1)); done
-	ours "$pid" "$1" && kill -KILL "$pid"
-done
+inside() { ls -l /proc/[0-9]*/cwd 2>/dev/null | sed -n "s|.* /proc/\\([0-9]*\\)/cwd -> $1.*|\\1|p"; }
 n=0
-until rm -rf "$1" 2>/dev/null || [ $n -ge 50 ]; do sleep 0.1; n=$((n + 1)); done
+pids=$(inside "$1")
+while [ -n "$pids" ] && [ $n -lt 100 ]; do
+	[ $n -eq 90 ] && kill -KILL $pids
+	kill -QUIT $pids
+	kill -CONT $pids
+	sleep 0.1
+	n=$((n + 1))
+	pids=$(inside "$1")
+done 2>/dev/null
+rm -rf "$1"
 `
 
 // root is the folder of everything that this process's servers write. What is open in it stays so until
@@ -61,7 +64,7 @@ func makeFolder() (root, error) {
 	if err != nil {
 		return root{}, err
 	}
-	cmd := exec.Command("sh", "-c", janitor, "sh", dir) //nolint:gosec // a constant script
+	cmd := exec.CommandContext(context.Background(), "sh", "-c", janitor, "sh", dir) //nolint:gosec // a constant script
 	alive, err := cmd.StdinPipe()
 	if err != nil {
 		return root{}, err
@@ -90,7 +93,7 @@ func sweep(prefix string) {
 			continue
 		}
 		// Best effort: what can't be removed here is another start's to try.
-		_ = exec.Command("sh", "-c", janitor, "sh", dir).Run() //nolint:gosec // a constant script
+		_ = exec.CommandContext(context.Background(), "sh", "-c", janitor, "sh", dir).Run() //nolint:gosec // a constant script
 		_ = held.Close()
 	}
 }

@@ -6,19 +6,20 @@
 // production: what is tested is that acknowledged means stored. It ends with the process, however that
 // ends, and its folder goes with it.
 //
-// RELAIS_TEST_POSTGRES, the URL of a server where databases may be created and dropped, is used
-// instead where it is set. A machine with neither fails the tests: a store that nobody tried isn't known
+// RELAIS_TEST_POSTGRES, the URL of a database on a server where databases may be created and dropped, is
+// used instead where it is set. Those who share that server name the same database: it is where they see
+// which of the others still run. A machine with neither fails the tests: a store that nobody tried isn't known
 // to work.
 package pgtest
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/binary"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net/url"
 	"os"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -94,15 +95,15 @@ func sharedHost(t testing.TB) *host {
 }
 
 func startShared() (*host, error) {
-	id := make([]byte, 8)
-	if _, err := rand.Read(id); err != nil {
-		return nil, err
-	}
-	h := &host{run: fmt.Sprintf("%x", id), templates: map[string]*template{}}
+	id := rand.Int64()
+	h := &host{run: fmt.Sprintf("%016x", id), templates: map[string]*template{}}
 	if given := os.Getenv(environment); given != "" {
+		u, err := url.Parse(given)
+		if err != nil || u.Scheme != "postgres" && u.Scheme != "postgresql" {
+			return nil, errors.New(environment + " isn't a URL as postgres://user:password@host:5432/postgres")
+		}
 		h.admin = given
-		var err error
-		if h.claim, err = claimRun(given, int64(binary.BigEndian.Uint64(id))); err != nil {
+		if h.claim, err = claimRun(given, id); err != nil {
 			return nil, fmt.Errorf("%s: %w", environment, err)
 		}
 		return h, nil
@@ -185,7 +186,7 @@ func claimRun(admin string, id int64) (*pgx.Conn, error) {
 	if _, err := conn.Exec(ctx, "SELECT pg_advisory_lock($1)", id); err != nil {
 		return nil, err
 	}
-	rows, err := conn.Query(ctx, `SELECT datname::text FROM pg_database WHERE datname ~ '^relais_test_[0-9a-f]{16}_[0-9]+$'`)
+	rows, err := conn.Query(ctx, `SELECT datname::text FROM pg_database WHERE datname ~ '^relais_test_[0-7][0-9a-f]{15}_[0-9]+$'`)
 	if err != nil {
 		return nil, err
 	}
@@ -202,20 +203,17 @@ func claimRun(admin string, id int64) (*pgx.Conn, error) {
 }
 
 func dropAbandoned(ctx context.Context, conn *pgx.Conn, db string) error {
-	var owner uint64
-	if _, err := fmt.Sscanf(strings.Split(db, "_")[2], "%x", &owner); err != nil {
-		return err
-	}
-	var gone bool
-	if err := conn.QueryRow(ctx, "SELECT pg_try_advisory_lock($1)", int64(owner)).Scan(&gone); err != nil || !gone {
-		return err
-	}
-	_, err := conn.Exec(ctx, "DROP DATABASE IF EXISTS "+quote(db)+" WITH (FORCE)")
+	owner, err := strconv.ParseInt(strings.Split(db, "_")[2], 16, 64)
 	if err != nil {
 		return err
 	}
-	_, err = conn.Exec(ctx, "SELECT pg_advisory_unlock($1)", int64(owner))
-	return err
+	var gone bool
+	if err := conn.QueryRow(ctx, "SELECT pg_try_advisory_lock($1)", owner).Scan(&gone); err != nil || !gone {
+		return err
+	}
+	_, dropped := conn.Exec(ctx, "DROP DATABASE IF EXISTS "+quote(db)+" WITH (FORCE)")
+	_, unlocked := conn.Exec(ctx, "SELECT pg_advisory_unlock($1)", owner)
+	return errors.Join(dropped, unlocked)
 }
 
 func quote(name string) string { return pgx.Identifier{name}.Sanitize() }

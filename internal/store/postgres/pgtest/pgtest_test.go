@@ -24,7 +24,7 @@ func connect(t *testing.T, url string) *pgx.Conn {
 	return conn
 }
 
-func exec(t *testing.T, conn *pgx.Conn, sql string) {
+func run(t *testing.T, conn *pgx.Conn, sql string) {
 	t.Helper()
 	if _, err := conn.Exec(t.Context(), sql); err != nil {
 		t.Fatal(err)
@@ -83,6 +83,8 @@ func TestDatabaseIsDroppedWithItsTest(t *testing.T) {
 	}
 }
 
+var repeated atomic.Int32
+
 func TestTemplateIsPreparedOnceAndCopiesAreApart(t *testing.T) {
 	var prepared atomic.Int32
 	prepare := func(url string) error {
@@ -94,16 +96,18 @@ func TestTemplateIsPreparedOnceAndCopiesAreApart(t *testing.T) {
 		_, err = conn.Exec(t.Context(), "CREATE TABLE events (id int); INSERT INTO events VALUES (1)")
 		return errors.Join(err, conn.Close(t.Context()))
 	}
+	// Templates last as long as the process, so a test that is repeated needs another.
+	name := fmt.Sprint(t.Name(), repeated.Add(1))
 	urls := make([]string, 8)
 	var cloned sync.WaitGroup
 	for i := range urls {
-		cloned.Go(func() { urls[i] = pgtest.FromTemplate(t, t.Name(), prepare) })
+		cloned.Go(func() { urls[i] = pgtest.FromTemplate(t, name, prepare) })
 	}
 	cloned.Wait()
 	if n := prepared.Load(); n != 1 {
 		t.Errorf("prepared %d times", n)
 	}
-	exec(t, connect(t, urls[0]), "INSERT INTO events VALUES (2)")
+	run(t, connect(t, urls[0]), "INSERT INTO events VALUES (2)")
 	for i, url := range urls {
 		want := 1
 		if i == 0 {
@@ -119,9 +123,9 @@ func TestServerKeepsItsDataAcrossStops(t *testing.T) {
 	s := pgtest.Server(t)
 	url := s.URL("relais")
 	conn := connect(t, url)
-	exec(t, conn, "CREATE TABLE events (id int)")
+	run(t, conn, "CREATE TABLE events (id int)")
 	for i, stop := range []func(){func() { s.Stop(false) }, func() { s.Stop(true) }} {
-		exec(t, conn, "INSERT INTO events VALUES (1)")
+		run(t, conn, "INSERT INTO events VALUES (1)")
 		stop()
 		if _, err := pgx.Connect(t.Context(), url); err == nil {
 			t.Fatal("a stopped server answers")

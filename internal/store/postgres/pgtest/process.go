@@ -8,7 +8,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"syscall"
 	"time"
@@ -33,8 +32,8 @@ func launch(as *syscall.Credential, log string, program string, args ...string) 
 	if err != nil {
 		return nil, err
 	}
-	defer func() { _ = out.Close() }()    // the program has its own copy
-	cmd := exec.Command(program, args...) //nolint:gosec // the machine's own servers
+	defer func() { _ = out.Close() }()                                 // the program has its own copy
+	cmd := exec.CommandContext(context.Background(), program, args...) //nolint:gosec // the machine's own servers
 	cmd.Dir = filepath.Dir(log)
 	cmd.Stdout, cmd.Stderr = out, out
 	// A group of its own: a Ctrl-C meant for go test is the janitor's to act on.
@@ -110,13 +109,41 @@ func (p *process) tail() string {
 	return string(bytes.Join(lines[max(0, len(lines)-20):], []byte("\n")))
 }
 
-// signalTree signals a process and its children. The parent comes first: once stopped it makes no more
-// of them.
-func signalTree(parent int, sig syscall.Signal) error {
-	if err := syscall.Kill(parent, sig); err != nil {
+// pause stops the process and its children. The process comes first: a stopped one makes no more of them.
+func (p *process) pause() error {
+	if err := p.cmd.Process.Signal(syscall.SIGSTOP); err != nil {
 		return err
 	}
-	children, err := childrenOf(parent)
+	// The signal is on its way when kill returns: until it has arrived, there may be one child more.
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for {
+		now, err := status(p.pid())
+		if err != nil {
+			return err
+		}
+		if now.state == 'T' {
+			break
+		}
+		select {
+		case <-p.done:
+			return fmt.Errorf("it has ended:\n%s", p.tail())
+		case <-tick.C:
+		}
+	}
+	return p.signalChildren(syscall.SIGSTOP)
+}
+
+// resume is pause undone. The children come first: the process may act on what it waited for.
+func (p *process) resume() error {
+	if err := p.signalChildren(syscall.SIGCONT); err != nil {
+		return err
+	}
+	return p.cmd.Process.Signal(syscall.SIGCONT)
+}
+
+func (p *process) signalChildren(sig syscall.Signal) error {
+	children, err := childrenOf(p.pid())
 	if err != nil {
 		return err
 	}
@@ -129,31 +156,40 @@ func signalTree(parent int, sig syscall.Signal) error {
 	return nil
 }
 
-func childrenOf(parent int) ([]int, error) {
-	stats, err := filepath.Glob("/proc/[0-9]*/stat")
+// stat is what the system says of a process.
+type stat struct {
+	state  byte // T is stopped
+	parent int
+}
+
+func status(pid int) (stat, error) {
+	text, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "stat"))
 	if err != nil {
-		return nil, err
+		return stat{}, err
 	}
-	if len(stats) == 0 {
-		return nil, errors.New("this system has no /proc to find the server's processes in")
+	// "12 (name) S 1 …": the name may hold anything, parentheses included.
+	fields := bytes.Fields(text[bytes.LastIndexByte(text, ')')+1:])
+	if len(fields) < 2 {
+		return stat{}, fmt.Errorf("process %d has the status %q", pid, text)
+	}
+	parent, err := strconv.Atoi(string(fields[1]))
+	return stat{state: fields[0][0], parent: parent}, err
+}
+
+func childrenOf(parent int) ([]int, error) {
+	entries, err := os.ReadDir("/proc")
+	if err != nil {
+		return nil, fmt.Errorf("find the server's processes: %w", err)
 	}
 	var children []int
-	for _, file := range stats {
-		text, err := os.ReadFile(file) //nolint:gosec // under /proc
+	for _, entry := range entries {
+		pid, err := strconv.Atoi(entry.Name())
 		if err != nil {
-			continue // it has ended
-		}
-		// "12 (name) S 1 …": the name may hold anything, parentheses included.
-		fields := bytes.Fields(text[bytes.LastIndexByte(text, ')')+1:])
-		if len(fields) < 2 || string(fields[1]) != strconv.Itoa(parent) {
 			continue
 		}
-		pid, err := strconv.Atoi(filepath.Base(filepath.Dir(file)))
-		if err != nil {
-			return nil, err
+		if found, err := status(pid); err == nil && found.parent == parent { // else it has ended
+			children = append(children, pid)
 		}
-		children = append(children, pid)
 	}
-	slices.Sort(children)
 	return children, nil
 }

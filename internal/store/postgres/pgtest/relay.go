@@ -12,12 +12,17 @@ import (
 	"time"
 )
 
-// Line is a network between a node and its database, which a test may break.
+// Line is a network between a node and its database, which a test may break. It breaks for the programs
+// only: the systems at both ends still acknowledge what is sent, so that a node notices by deadlines of its
+// own and not by TCP's.
 type Line struct {
 	to       string
 	listener net.Listener
 	running  sync.WaitGroup
+	dialing  context.Context //nolint:containedctx // ends with the line
+	hangUp   context.CancelFunc
 
+	turn    sync.Mutex // held by whoever changes the state, until the change is complete
 	mu      sync.Mutex
 	changed *sync.Cond
 	state   state
@@ -55,6 +60,7 @@ func Relay(t testing.TB, to string) *Line {
 		t.Fatalf("pgtest: relay: %v", err)
 	}
 	l := &Line{to: to, listener: listener, pairs: map[*pair]struct{}{}}
+	l.dialing, l.hangUp = context.WithCancel(context.Background())
 	l.changed = sync.NewCond(&l.mu)
 	l.running.Go(l.accept)
 	t.Cleanup(l.close)
@@ -98,6 +104,8 @@ func (l *Line) Heal() {
 // set changes the state and returns when no write of the former state goes on. One that is stuck,
 // because nobody reads at the other side, is broken off.
 func (l *Line) set(to state) {
+	l.turn.Lock()
+	defer l.turn.Unlock()
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.state = to
@@ -120,7 +128,8 @@ func (l *Line) deadline(at time.Time) {
 }
 
 func (l *Line) close() {
-	_ = l.listener.Close()
+	_ = l.listener.Close() // accept ends with it
+	l.hangUp()
 	l.set(closed)
 	l.mu.Lock()
 	for p := range l.pairs {
@@ -146,9 +155,7 @@ func (l *Line) carry(client net.Conn) {
 	if !l.await() {
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
-	defer cancel()
-	server, err := (&net.Dialer{}).DialContext(ctx, "tcp", l.to)
+	server, err := (&net.Dialer{}).DialContext(l.dialing, "tcp", l.to)
 	if err != nil {
 		return
 	}

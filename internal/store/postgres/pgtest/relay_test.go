@@ -10,7 +10,7 @@ func TestCutLineIsSilentUntilHealed(t *testing.T) {
 	direct := pgtest.URL(t)
 	line := pgtest.Relay(t, direct)
 	through := line.URL(direct)
-	exec(t, connect(t, direct), "CREATE TABLE events (id int)")
+	run(t, connect(t, direct), "CREATE TABLE events (id int)")
 	busy, idle := connect(t, through), connect(t, through)
 
 	line.Cut()
@@ -27,7 +27,7 @@ func TestCutLineIsSilentUntilHealed(t *testing.T) {
 func TestHeldLineDeliversLate(t *testing.T) {
 	direct := pgtest.URL(t)
 	line := pgtest.Relay(t, direct)
-	exec(t, connect(t, direct), "CREATE TABLE events (id int)")
+	run(t, connect(t, direct), "CREATE TABLE events (id int)")
 	node := connect(t, line.URL(direct))
 
 	line.Hold()
