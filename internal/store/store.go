@@ -80,6 +80,8 @@ type NewDelivery struct {
 
 // Appended is what became of one accepted event.
 type Appended struct {
+	// Seq is the database's order of arrival. It is 0 where the event is kept in this node's spool, because the
+	// database is away: it is as safe there, and whether it is a repeat is known when it is moved.
 	Seq int64
 	// RepeatOf is the first event with the same dedup key; zero when this is the first.
 	RepeatOf core.EventID

@@ -24,6 +24,7 @@ var order = map[string][]string{
 	"internal/store":           {"internal/core"},
 	"internal/store/sqlite":    {"internal/core", "internal/store"},
 	"internal/store/storetest": {"internal/core", "internal/store"},
+	"internal/store/spool":     {"internal/core", "internal/store"},
 
 	"internal/egress":    {"internal/core"},
 	"internal/expr":      {"internal/core"},
