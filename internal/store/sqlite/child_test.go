@@ -28,7 +28,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-var childRoles = map[string]func(dir string) error{"append": childAppends, "readonly": childReadOnly, "small disk": childSmallDisk}
+var childRoles = map[string]func(dir string) error{"append": childAppends, "readonly": childReadOnly, "small disk": childSmallDisk, "back up": childBacksUp, "back up on small disk": childBacksUpOnSmallDisk}
 
 // child starts this binary in another role. Its first argument is the data folder.
 func child(t *testing.T, role, dir string) (*exec.Cmd, *bufio.Scanner) {

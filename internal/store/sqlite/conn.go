@@ -22,6 +22,8 @@ type conn struct {
 	db      uintptr
 	scratch uintptr // 16 bytes for results that SQLite writes through pointers
 	stmts   map[string]*stmt
+	// onClose, where it is set, ends what reads from the connection besides its statements.
+	onClose func()
 
 	// mu keeps interrupt from a handle that is being closed.
 	mu          sync.Mutex
@@ -153,6 +155,9 @@ func (c *conn) close() {
 		return
 	}
 	c.closed = true
+	if c.onClose != nil {
+		c.onClose()
+	}
 	for _, s := range c.stmts {
 		s.finalize()
 	}

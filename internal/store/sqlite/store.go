@@ -78,6 +78,7 @@ type Store struct {
 	checkpoint *checkpointer
 	resumed    chan struct{} // a source was resumed: its deliveries are to be released
 	background sync.WaitGroup
+	backup     sync.Mutex // held while one is made, and for good from Close on
 	closing    context.Context
 	stop       context.CancelFunc
 	closeOnce  sync.Once
@@ -173,6 +174,7 @@ func (s *Store) Close() error {
 		s.stop()
 		s.writer.wake()
 		s.background.Wait()
+		s.backup.Lock()
 		for range readers {
 			if c := <-s.readers; c != nil {
 				c.close()
