@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -39,7 +40,7 @@ func TestScripts(t *testing.T) {
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
 			"serve": serve,
 			"stop":  stop,
-			"hup":   func(ts *testscript.TestScript, _ bool, _ []string) { ts.Check(serverOf(ts).hangUp()) },
+			"hup":   func(ts *testscript.TestScript, _ bool, args []string) { ts.Check(serverOf(ts).hangUp(args...)) },
 			"grab":  grab,
 			"get":   get,
 			"until": until,
@@ -100,21 +101,26 @@ var errEnded = errors.New("the server ended")
 
 // wait reads the log until a line holds the text, and returns it.
 func (s *server) wait(text string) (string, error) {
+	return s.waitFor(regexp.MustCompile(regexp.QuoteMeta(text)))
+}
+
+func (s *server) waitFor(pattern *regexp.Regexp) (string, error) {
 	var seen []string
 	for line := range s.lines {
-		if strings.Contains(line, text) {
+		if pattern.MatchString(line) {
 			return line, nil
 		}
 		seen = append(seen, line)
 	}
-	return "", fmt.Errorf("%w before it said %q:\n%s", errEnded, text, strings.Join(seen, "\n"))
+	return "", fmt.Errorf("%w before it said %q:\n%s", errEnded, pattern, strings.Join(seen, "\n"))
 }
 
-func (s *server) hangUp() error {
+// hangUp asks for a reload and waits for its line in the log; one that a pattern matches, where it is given.
+func (s *server) hangUp(patterns ...string) error {
 	if err := s.cmd.Process.Signal(syscall.SIGHUP); err != nil {
 		return err
 	}
-	_, err := s.wait("configuration")
+	_, err := s.waitFor(regexp.MustCompile(cmp.Or(append(patterns, "configuration")...)))
 	return err
 }
 

@@ -3,10 +3,12 @@ package main
 import (
 	"fmt"
 	"runtime"
+	"slices"
 	"strings"
 	"time"
 
 	"relais/internal/api"
+	"relais/internal/app"
 )
 
 // Run shows what relais says of itself.
@@ -22,7 +24,11 @@ func (s *statusCommand) Run(p *program) error {
 
 func (p *program) status(s *api.Status) error {
 	state := p.lang.say("state_ready")
-	if !s.Ready {
+	stopped := slices.Contains(s.Reasons, app.NotRunning)
+	switch {
+	case stopped:
+		state = p.lang.say("state_stopped")
+	case !s.Ready:
 		state = strings.Join(s.Reasons, ", ")
 	}
 	refused := ""
@@ -33,8 +39,12 @@ func (p *program) status(s *api.Status) error {
 	if s.Stats.OldestSeconds > 0 {
 		waits = short(time.Duration(s.Stats.OldestSeconds * float64(time.Second)))
 	}
-	err := p.fields("f_version", s.Version, "f_state", state, "f_up", short(time.Duration(s.Uptime*float64(time.Second))),
-		"f_config", s.Config.File, "f_sources", strings.Join(s.Config.Sources, ", "), "f_routes", strings.Join(s.Config.Routes, ", "), "f_refused", refused,
+	up := ""
+	if !stopped {
+		up = short(time.Duration(s.Uptime * float64(time.Second)))
+	}
+	err := p.fields("f_version", s.Version, "f_state", state, "f_up", up,
+		"f_config", s.Config.File, "f_sources", strings.Join(s.Config.Sources, ", "), "f_routes", strings.Join(s.Config.Routes, ", "), "f_refused", refused, "f_restart", strings.Join(s.Config.Restart, ", "),
 		"f_pending", p.number(s.Stats.Pending), "f_running", p.number(s.Stats.Running), "f_dead", p.number(s.Stats.Dead),
 		"f_oldest", waits, "f_store", size(s.Stats.UsedBytes), "f_first", when(s.Stats.FirstEvent))
 	if err != nil || len(s.Pauses) == 0 {
@@ -59,6 +69,10 @@ func (r *reloadCommand) Run(p *program) error {
 		if !out.OK {
 			p.problems(out.Problems)
 			return &failure{code: exitConfig, text: p.lang.say("not_reloaded")}
+		}
+		if len(out.Restart) > 0 {
+			p.say("reloaded_but", strings.Join(out.Restart, ", "))
+			return nil
 		}
 		p.say("reloaded")
 		return nil

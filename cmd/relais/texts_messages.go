@@ -23,6 +23,7 @@ var messages = map[string]text{
 	"checked":         {"%s is right (sources: %d, connections: %d, routes: %d).", "%s est correct (sources : %d, connexions : %d, routes : %d)."},
 	"warning":         {"warning: %s", "attention : %s"},
 	"reloaded":        {"The configuration is in force.", "La configuration est en vigueur."},
+	"reloaded_but":    {"The configuration is in force, except for what needs a restart: %s", "La configuration est en vigueur, sauf ce qui attend un redémarrage : %s"},
 	"not_reloaded":    {"the configuration has problems; the one before stays in force", "la configuration a des erreurs ; la précédente reste en vigueur"},
 	"reload_refused":  {"refused %s, problems: %d; relais check tells them", "refusé le %s, erreurs : %d ; relais check les donne"},
 
@@ -59,6 +60,7 @@ var messages = map[string]text{
 	"mark_redacted":          {"redacted", "expurgé"},
 	"state_skipped":          {"skipped", "rien à faire"},
 	"state_orphaned":         {"orphaned: its route is gone", "orpheline : sa route n'existe plus"},
+	"state_stopped":          {"not running", "arrêté"},
 	"state_ready":            {"ready", "prêt"},
 	"kept_whole":             {"kept whole", "gardé en entier"},
 	"kept_part":              {"kept in part at most", "gardé au plus en partie"},
@@ -135,6 +137,7 @@ var messages = map[string]text{
 	"f_config":      {"Configuration", "Configuration"},
 	"f_sources":     {"Sources", "Sources"},
 	"f_routes":      {"Routes", "Routes"},
+	"f_restart":     {"Needs a restart", "Attend un redémarrage"},
 	"f_refused":     {"Last reload", "Dernier rechargement"},
 	"f_pending":     {"Waiting", "En attente"},
 	"f_running":     {"Running", "En cours"},

@@ -24,6 +24,8 @@ type ConfigState struct {
 	LoadedAt time.Time `json:"loaded_at"`
 	Sources  []string  `json:"sources"`
 	Routes   []string  `json:"routes"`
+	// Restart names what of the file isn't in force although the file is.
+	Restart []string `json:"restart,omitempty" doc:"Settings that a reload changed and that only a restart takes"`
 	// Refused is the last reload, where it was refused.
 	Refused *RefusedReload `json:"refused,omitempty" doc:"The last reload, where its file had problems and this configuration stayed in force"`
 }
@@ -64,6 +66,7 @@ type Checked struct {
 	OK       bool      `json:"ok"`
 	Problems []Problem `json:"problems"`
 	Warnings []Problem `json:"warnings,omitempty" doc:"What is allowed and is probably a mistake"`
+	Restart  []string  `json:"restart,omitempty" doc:"After a reload: settings that changed and that only a restart takes"`
 }
 
 type statusResult struct{ Body Status }
@@ -146,7 +149,11 @@ func (s *server) reload(ctx context.Context, in *reloadRequest) (*checkResult, e
 	if err := s.audit(ctx, in.By, "config.reload", s.Config.State().File, detail); err != nil && core.CodeOf(err) != core.CodeUnavailable {
 		return nil, err
 	}
-	return checked(problems), nil
+	out := checked(problems)
+	if out.Body.OK {
+		out.Body.Restart = s.Config.State().Restart
+	}
+	return out, nil
 }
 
 func checked(problems []Problem) *checkResult {

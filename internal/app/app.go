@@ -12,6 +12,7 @@ import (
 	"log/slog"
 	"os"
 	"os/exec"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -66,6 +67,8 @@ type App struct {
 	node     string
 	started  time.Time
 
+	// begun is the configuration of the start, some of which stays in force until the next one.
+	begun      *config.Config
 	current    atomic.Pointer[generation]
 	refused    atomic.Pointer[api.RefusedReload]
 	notReady   atomic.Pointer[[]string]
@@ -162,6 +165,7 @@ func (a *App) assemble(ctx context.Context, cfg *config.Config) error {
 	if err != nil {
 		return err
 	}
+	a.begun = cfg
 	if a.options.opened != nil {
 		a.options.opened(first.connections)
 	}
@@ -219,11 +223,13 @@ func (a *App) settings(d core.Destination) (lane.Settings, lane.Runner, bool) {
 
 // stored is called when a batch was stored.
 func (a *App) stored(batch []store.Accepted, results []store.Appended) {
+	// Whoever has no routes wants events kept, and no line for each.
+	routed := len(a.current.Load().config.Routes) > 0
 	for i := range batch {
 		if !results[i].RepeatOf.IsZero() {
 			continue
 		}
-		if len(batch[i].Deliveries) == 0 && !batch[i].FanOut {
+		if routed && len(batch[i].Deliveries) == 0 && !batch[i].FanOut {
 			a.narrator.unrouted(&batch[i].Event)
 		}
 		a.wake(batch[i].Deliveries)
@@ -252,7 +258,11 @@ func (a *App) Reload(ctx context.Context) error {
 	a.metrics.Reloaded(err)
 	if err == nil {
 		a.refused.Store(nil)
-		a.log.InfoContext(ctx, "configuration reloaded", "file", a.options.Config, "hash", a.current.Load().config.Hash)
+		inForce := a.current.Load().config
+		a.log.InfoContext(ctx, "configuration reloaded", "file", a.options.Config, "hash", inForce.Hash)
+		if waiting := needRestart(a.begun, inForce); len(waiting) > 0 {
+			a.log.WarnContext(ctx, "configuration settings that changed need a restart; until then the old ones stay in force", "settings", strings.Join(waiting, ", "))
+		}
 		return nil
 	}
 	problems := apiProblems(err)

@@ -82,7 +82,9 @@ type runningConfig struct{ *App }
 
 func (r runningConfig) State() api.ConfigState {
 	now := r.current.Load()
-	return configState(r.options.Config, now, r.refused.Load())
+	state := configState(r.options.Config, now, r.refused.Load())
+	state.Restart = needRestart(r.begun, now.config)
+	return state
 }
 
 func configState(file string, g *generation, refused *api.RefusedReload) api.ConfigState {
@@ -135,6 +137,9 @@ func Check(o Options) (*config.Config, error) {
 	return cfg, err
 }
 
+// NotRunning is why a stopped relais isn't ready.
+const NotRunning = "not running"
+
 // Stopped is the control API of a data folder that no relais runs on. It holds the folder's lock until
 // it is closed, so there are never two writers.
 type Stopped struct {
@@ -169,7 +174,7 @@ func Open(ctx context.Context, o Options) (*Stopped, error) {
 		Where:          where,
 		RetryRejection: retrier(opened, inForce, nil),
 		Config:         stoppedConfig{o, g},
-		State:          func() api.State { return api.State{StartedAt: started, Reasons: []string{"not running"}} },
+		State:          func() api.State { return api.State{StartedAt: started, Reasons: []string{NotRunning}} },
 		Version:        o.Version,
 		Now:            time.Now,
 		Log:            log,

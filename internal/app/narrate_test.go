@@ -71,7 +71,7 @@ func TestEachAttemptHasALineWithReferenceAmountAndOutcome(t *testing.T) {
 }
 
 func TestEventThatNoRouteTakesHasALine(t *testing.T) {
-	r := start(t, t.TempDir(), "sources:\n  sellsy: {preset: sellsy, secret: \""+signingKey+"\"}\n", nil)
+	r := start(t, t.TempDir(), "sources:\n  sellsy: {preset: sellsy, secret: \""+signingKey+"\"}\nroutes:\n  other: {on: sellsy/client.created, steps: [{use: http/request, with: {url: \"http://127.0.0.1:1/\"}}]}\n", nil)
 	if status, text := r.post(signingKey, estimateStep(7, "1")); status != 200 {
 		t.Fatalf("answered %d %s", status, text)
 	}
