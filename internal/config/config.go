@@ -96,6 +96,8 @@ type Ingest struct {
 	BodyTimeout   time.Duration // to send a whole request; default 10 s
 	AddressRate   float64       // requests per second from one address (/64 in v6); default 1000
 	AddressBurst  int           // default 2000
+	Spool         bool          // while PostgreSQL is away; default true
+	SpoolBytes    int64         // default 1 GiB
 	Rejections    Rejections
 }
 

@@ -19,7 +19,8 @@ var (
 		map[string]any{"type": []string{"string", "number"}}}
 	aBool = kind[bool]{parseBool, func(b bool) string { return fmt.Sprint(b) },
 		map[string]any{"anyOf": []any{map[string]any{"type": "boolean"}, variableShape}}}
-	aCount = kind[int]{parseCount, func(n int) string { return fmt.Sprint(n) },
+	aSwitch = kind[bool]{parseSwitch, showSwitch, map[string]any{"enum": []any{"on", "off", true, false}}}
+	aCount  = kind[int]{parseCount, func(n int) string { return fmt.Sprint(n) },
 		map[string]any{"anyOf": []any{map[string]any{"type": "integer", "minimum": 0}, variableShape}}}
 	aDuration = kind[time.Duration]{ParseDuration, showDuration,
 		map[string]any{"type": "string", "examples": []string{"30s", "5m", "72h", "30d"}}}

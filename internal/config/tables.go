@@ -58,6 +58,10 @@ func ingestKeys() []field[Ingest] {
 		},
 		oneWith("address_burst", 2000, "Requests from one address at once.",
 			atLeast(aCount, 1), func(i *Ingest) *int { return &i.AddressBurst }),
+		oneWith("spool", true, "Whether events are kept on this node's disk while PostgreSQL is away, in the data folder's spool; off answers them 503.",
+			aSwitch, func(i *Ingest) *bool { return &i.Spool }),
+		oneWith("spool_size", 1<<30, "Bytes that the spool may hold; past it events are answered 503.",
+			positive, func(i *Ingest) *int64 { return &i.SpoolBytes }),
 		section("rejections", "Bounds of what refused requests may take.", rejectionKeys(), func(i *Ingest) *Rejections { return &i.Rejections }),
 	}
 }

@@ -111,6 +111,24 @@ func parseBool(s string) (bool, error) {
 	return false, fmt.Errorf("%q is not true or false", s)
 }
 
+// parseSwitch reads what people write for a thing that is on or off.
+func parseSwitch(s string) (bool, error) {
+	switch s {
+	case "on", "true":
+		return true, nil
+	case "off", "false":
+		return false, nil
+	}
+	return false, fmt.Errorf("%q is not on or off", s)
+}
+
+func showSwitch(on bool) string {
+	if on {
+		return "on"
+	}
+	return "off"
+}
+
 func parseText(s string) (string, error) {
 	if strings.TrimSpace(s) == "" {
 		return "", errors.New("the text is empty")
