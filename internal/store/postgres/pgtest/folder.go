@@ -1,3 +1,5 @@
+//go:build unix
+
 package pgtest
 
 import (
@@ -53,7 +55,17 @@ func makeFolder() (root, error) {
 	if err != nil {
 		return root{}, err
 	}
-	if dir, err = filepath.EvalSymlinks(dir); err != nil {
+	r, err := keep(dir)
+	if err != nil {
+		return root{}, errors.Join(err, os.RemoveAll(dir))
+	}
+	return r, nil
+}
+
+// keep readies a folder for servers, and has a janitor wait for the end of this process.
+func keep(dir string) (root, error) {
+	dir, err := filepath.EvalSymlinks(dir) // the janitor compares it with what /proc says
+	if err != nil {
 		return root{}, err
 	}
 	// The server's user must get through; what is in here is that user's own.

@@ -1,3 +1,5 @@
+//go:build unix
+
 // Package pgtest gives tests a real PostgreSQL.
 //
 // The first call of a test process starts a server from this machine's binaries, in a temporary folder,
