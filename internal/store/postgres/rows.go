@@ -20,6 +20,9 @@ func stateNumber(s core.State) (int, error) {
 	return 0, core.Errorf(core.CodeInvalid, "state %q: allowed are pending, running, succeeded, dead, cancelled", s)
 }
 
+// eventFields are the columns of event, as event_kept has them too.
+const eventFields = `day, seq, id, tenant, source, type, native, at, format, flags, repeat_of, header, query, path, body`
+
 // deliveryColumns are what scanDelivery reads, of a row d of any of the deliveries' tables and its lane l.
 const deliveryColumns = `d.id, d.event, d.event_seq, l.tenant, l.kind, l.name, d.class, d.state, d.skipped, d.attempts,
 	d.claim, d.interruptions, d.order_key, d.replay, coalesce(d.from_step, ''), d.route_set, d.created, d.due,

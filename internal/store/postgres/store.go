@@ -112,6 +112,7 @@ func (s *Store) tend() {
 			s.log.Error("the database can't be used", "error", err)
 		}
 	}
+	s.background.Go(s.tendPauses)
 	s.tendPartitions()
 }
 

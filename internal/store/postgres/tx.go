@@ -157,10 +157,14 @@ func committed(tag pgconn.CommandTag, err error) error {
 
 // read runs what only reads, outside of any transaction of relais' own, for the reader's time at most.
 func (s *Store) read(ctx context.Context, run func(*tx) error) error {
+	return s.readWithin(ctx, s.readTime, run)
+}
+
+func (s *Store) readWithin(ctx context.Context, bound time.Duration, run func(*tx) error) error {
 	if !s.prepared.Load() {
 		return errNotPrepared
 	}
-	ctx, cancel := context.WithTimeout(ctx, s.readTime)
+	ctx, cancel := context.WithTimeout(ctx, bound)
 	defer cancel()
 	conn, err := s.pool.Acquire(ctx)
 	if err != nil {

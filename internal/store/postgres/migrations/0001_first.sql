@@ -119,6 +119,7 @@ CREATE INDEX delivery_claimable ON delivery (lane, class, due, id) WHERE state =
 CREATE INDEX delivery_running ON delivery (node) WHERE state = 1;
 CREATE INDEX delivery_chain ON delivery (lane, order_key, id) WHERE order_key IS NOT NULL;
 CREATE INDEX delivery_paused ON delivery (source, id) WHERE state = 0 AND wait >= 2;
+CREATE INDEX delivery_stopping ON delivery (id) WHERE state = 3;
 
 -- Ended deliveries, by the day they ended.
 CREATE TABLE delivery_done (LIKE delivery, day integer NOT NULL) PARTITION BY RANGE (day);
