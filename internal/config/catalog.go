@@ -18,6 +18,8 @@ type StepKind struct {
 	Connection string // the kind of connection that it needs; "" for none
 	Doc        string
 	Params     []Param
+	// Result is what a result of the step can have; nil for anything.
+	Result []string
 }
 
 // ConnectionKind is a kind of connection.

@@ -25,7 +25,7 @@ func catalog() config.Catalog {
 				Params: []config.Param{
 					{Name: "estimate", Type: config.TypeString, Required: true, Doc: "the estimate's id"},
 					{Name: "validate", Type: config.TypeBool, Doc: "validates it too"},
-				}},
+				}, Result: []string{"status", "reason", "message", "id", "number", "reference"}},
 			{Name: "slack/post", Class: "at least once", Connection: "slack", Doc: "Posts a message.",
 				Params: []config.Param{{Name: "text", Type: config.TypeString, Required: true, Doc: "the message"}}},
 			{Name: "sql/exec", Class: "exact", Connection: "postgres", Doc: "Runs a statement.",

@@ -24,6 +24,8 @@ type reader struct {
 	secrets []string
 	// sent are those that steps are given in their parameters, told by the names of keys and variables.
 	sent []string
+	// results are the members that results of the route's steps can have, by the steps' ids.
+	results map[string][]string
 }
 
 func (r *reader) fault(at Place, path, format string, args ...any) {

@@ -101,10 +101,14 @@ func (r *reader) checkSteps(c *Config, root *node) {
 		r.checkTemplate(n.find("order_by"), join(path, "order_by"), t.OrderBy, nil, false)
 		r.checkTemplate(n.find("priority"), join(path, "priority"), t.PriorityExpr, nil, false)
 		var before []string
+		r.results = map[string][]string{}
 		for j := range t.Steps {
 			at := fmt.Sprintf("%s.steps[%d]", path, j)
 			r.checkStep(c, &t.Steps[j], n.find("steps").items[j], at, before, false)
 			before = append(before, t.Steps[j].ID)
+			if kind, known := find(r.catalog.Steps, t.Steps[j].Use, StepKind.name); known && kind.Result != nil {
+				r.results[t.Steps[j].ID] = kind.Result
+			}
 		}
 		if t.OnDead != nil {
 			r.checkStep(c, t.OnDead, n.find("on_dead"), join(path, "on_dead"), before, true)
@@ -214,6 +218,9 @@ func (r *reader) checkTemplate(n *node, path, text string, before []string, fail
 
 func (r *reader) compiler(before []string, failure bool) *expr.Compiler {
 	compiler, err := expr.NewCompiler(before...)
+	if err == nil {
+		compiler = compiler.WithResults(r.results)
+	}
 	if err == nil && failure {
 		compiler, err = compiler.WithFailure()
 	}

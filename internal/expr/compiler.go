@@ -17,8 +17,9 @@ import (
 
 // Compiler compiles expressions against the names that exist where they stand.
 type Compiler struct {
-	env   *cel.Env
-	steps []string
+	env     *cel.Env
+	steps   []string
+	results map[string][]string
 }
 
 // NewCompiler returns a compiler for expressions that may name event, and these earlier steps.
@@ -36,7 +37,13 @@ func (c *Compiler) WithFailure() (*Compiler, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Compiler{env: names, steps: c.steps}, nil
+	return &Compiler{env: names, steps: c.steps, results: c.results}, nil
+}
+
+// WithResults returns a compiler that also knows what the results of steps can have, by the steps' ids. A
+// step that isn't among them may have anything.
+func (c *Compiler) WithResults(results map[string][]string) *Compiler {
+	return &Compiler{env: c.env, steps: c.steps, results: results}
 }
 
 // Condition compiles a boolean expression.
@@ -88,7 +95,7 @@ func (c *Compiler) compile(src string, refuse func(*cel.Type) string) (*Value, e
 		}
 	}
 	native := checked.NativeRep()
-	walk := &references{steps: c.steps, info: native.SourceInfo(), taken: map[int64]bool{}}
+	walk := &references{steps: c.steps, results: c.results, info: native.SourceInfo(), taken: map[int64]bool{}}
 	ast.PreOrderVisit(native.Expr(), ast.NewExprVisitor(walk.visit))
 	if walk.message != "" {
 		return nil, fault(byteOffset(src, walk.line, walk.column), walk.message)
@@ -103,6 +110,7 @@ func (c *Compiler) compile(src string, refuse func(*cel.Type) string) (*Value, e
 // references finds what an expression names, and the first name that can't exist.
 type references struct {
 	steps        []string
+	results      map[string][]string
 	info         *ast.SourceInfo
 	taken        map[int64]bool // identifiers whose member was looked at already
 	loops        bool
@@ -136,6 +144,9 @@ func (r *references) visit(e ast.Expr) {
 
 func (r *references) member(operand ast.Expr, name string, literal bool) {
 	if operand.Kind() != ast.IdentKind {
+		if step, ok := stepOf(operand); ok && literal {
+			r.result(operand, step, name)
+		}
 		return
 	}
 	switch operand.AsIdent() {
@@ -156,6 +167,38 @@ func (r *references) member(operand ast.Expr, name string, literal bool) {
 			r.fault(operand, message+" (it has "+strings.Join(EventKeys, ", ")+")")
 		}
 	}
+}
+
+// stepOf is the id of the step whose result an expression is.
+func stepOf(e ast.Expr) (string, bool) {
+	of, name := ast.Expr(nil), ""
+	switch e.Kind() {
+	case ast.SelectKind:
+		of, name = e.AsSelect().Operand(), e.AsSelect().FieldName()
+	case ast.CallKind:
+		call := e.AsCall()
+		if f := call.FunctionName(); f != operators.Index && f != operators.OptIndex && f != operators.OptSelect || call.Args()[1].Kind() != ast.LiteralKind {
+			return "", false
+		}
+		text, _ := call.Args()[1].AsLiteral().(types.String)
+		of, name = call.Args()[0], string(text)
+	default:
+		return "", false
+	}
+	return name, of.Kind() == ast.IdentKind && of.AsIdent() == "steps"
+}
+
+// result refuses a member that the result of a step never has.
+func (r *references) result(at ast.Expr, step, name string) {
+	known, declared := r.results[step]
+	if !declared || slices.Contains(known, name) {
+		return
+	}
+	message := "the result of step " + quoted(step) + " has no " + quoted(name)
+	if near := core.Nearest(name, known); near != "" {
+		message += "; did you mean steps." + step + "." + near + "?"
+	}
+	r.fault(at, message+" (it has "+strings.Join(known, ", ")+")")
 }
 
 func (r *references) known() string {

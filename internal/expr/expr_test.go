@@ -332,3 +332,27 @@ func BenchmarkDecodeJSON(b *testing.B) {
 		}
 	}
 }
+
+func TestMembersThatAResultNeverHasAreRefused(t *testing.T) {
+	plain, err := expr.NewCompiler("facture", "libre")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := plain.WithResults(map[string][]string{"facture": {"id", "status"}})
+	for src, wrong := range map[string]string{
+		`steps.facture.statu == "created"`:      "steps.facture.status",
+		`steps["facture"]["statu"] == "x"`:      "steps.facture.status",
+		`steps.facture.?statu.orValue("x")`:     "steps.facture.status",
+		`steps.?facture.statu.orValue("x")`:     "steps.facture.status",
+		`has(steps.facture.numero)`:             "(it has id, status)",
+		`steps.facture.status == "created"`:     "",
+		`steps.facture[event.data.name] == "x"`: "",
+		`steps.libre.anything.at.all == 1`:      "",
+		`event.data.facture.statu == 1`:         "",
+	} {
+		_, err := c.Value(src)
+		if (err != nil) != (wrong != "") || err != nil && !strings.Contains(err.Error(), wrong) {
+			t.Errorf("%s: %v, want %q", src, err, wrong)
+		}
+	}
+}

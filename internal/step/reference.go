@@ -28,6 +28,9 @@ func Reference(r *Registry) []byte {
 			fmt.Fprintf(&b, "\nActs on a connection of kind [`%s`](#%s).\n", k.Connection, k.Connection)
 		}
 		writeParams(&b, k.Params, nil)
+		if len(k.Result) > 0 {
+			fmt.Fprintf(&b, "\nIts result can have `%s`.\n", strings.Join(k.Members(), "`, `"))
+		}
 	}
 	b.WriteString("\n## Connections\n")
 	for _, c := range r.ConnectionKinds() {

@@ -11,6 +11,7 @@ import (
 	"context"
 	"encoding/json"
 	"log/slog"
+	"slices"
 	"time"
 
 	"relais/internal/core"
@@ -38,7 +39,10 @@ type Kind struct {
 	Connection string // the kind of connection that it acts on; "" for none
 	Doc        string // one sentence, shown by check, editors and the reference
 	Params     []Param
-	Run        func(ctx context.Context, call *Call) (Result, error)
+	// Result is what its result can have besides what any has; nil for anything. An expression that asks
+	// for something else is refused when the configuration is checked.
+	Result []string
+	Run    func(ctx context.Context, call *Call) (Result, error)
 	// Hosts names the hosts that stand literally in the parameters, as egress.Options.Trusted takes
 	// them; nil for none. They are read from the file's text: never from an evaluated value.
 	Hosts func(with map[string]any) []string
@@ -76,6 +80,17 @@ type Param struct {
 
 // Result is what a step made: a JSON object, visible to later steps as steps.<id>.
 type Result map[string]any
+
+// Members are what a result of the kind can have, for checking expressions; nil for anything. Status is
+// always there, reason and message where the step was skipped, or failed and on_error says continue.
+func (k *Kind) Members() []string {
+	if k.Result == nil {
+		return nil
+	}
+	out := append([]string{"status", "reason", "message"}, k.Result...)
+	slices.Sort(out)
+	return slices.Compact(out)
+}
 
 // Call is one run of a step.
 type Call struct {

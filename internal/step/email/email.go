@@ -26,6 +26,7 @@ func Send() step.Kind {
 		Name:       "email/send",
 		Class:      step.ClassAtLeastOnce,
 		Connection: "smtp",
+		Result:     []string{"message_id"},
 		Doc:        "Sends a mail, with `text`, `html`, or both. Its result has `message_id`.",
 		Params: []step.Param{
 			{Name: "to", Type: step.TypeList, Required: true, Doc: "Who gets it: one address or a list."},

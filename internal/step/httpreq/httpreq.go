@@ -25,6 +25,8 @@ func Request(e *egress.Egress) step.Kind {
 	return step.Kind{
 		Name:  "http/request",
 		Class: step.ClassKeyed,
+		// After on_error: continue the status is a text, "failed".
+		Result: []string{"status", "headers", "json", "body", "truncated"},
 		Doc: "Makes one HTTP call. Its result has `status`, `headers` (lower-case names), and `json` or `body` when they are not too large (then `truncated` is true). " +
 			"Redirects are not followed, and the whole call takes at most 30 s.",
 		Params: []step.Param{

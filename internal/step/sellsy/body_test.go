@@ -286,9 +286,17 @@ func TestEstimateIDs(t *testing.T) {
 func TestResultsHaveTheSameMembersAlways(t *testing.T) {
 	want := []string{
 		"currency", "difference", "estimate", "estimate_number", "estimate_total_incl_tax", "id", "invoice_status",
-		"message", "number", "status", "total_excl_tax", "total_incl_tax", "totals_match", "validated",
+		"message", "number", "reference", "status", "total_excl_tax", "total_incl_tax", "totals_match", "validated",
 	}
 	if got := slices.Sorted(maps.Keys((&made{}).result())); !slices.Equal(got, want) {
 		t.Errorf("got %v", got)
+	}
+	if declared := slices.Sorted(slices.Values(CreateInvoice().Result)); !slices.Equal(declared, want) {
+		t.Errorf("the kind declares %v", declared)
+	}
+	for number, reference := range map[string]string{"F-7": "F-7", "": "#1040"} {
+		if got := (&made{ID: 1040, Number: number}).result()["reference"]; got != reference {
+			t.Errorf("an invoice with the number %q is called %v, want %s", number, got, reference)
+		}
 	}
 }

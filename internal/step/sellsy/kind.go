@@ -17,7 +17,9 @@ func CreateInvoice() step.Kind {
 		Class:      step.ClassExact,
 		Connection: "sellsy",
 		Doc: "Makes the invoice of an accepted estimate, once, and leaves it as a draft. " +
-			"Its result has status (created for this event, existing or skipped), id, number, total_incl_tax, difference, validated and message.",
+			"Its result has status (created for this event, existing or skipped), id, number (a draft may have none), reference (the number, or #id), total_incl_tax, difference, validated and message.",
+		Result: []string{"status", "id", "number", "reference", "invoice_status", "currency", "total_excl_tax", "total_incl_tax",
+			"estimate", "estimate_number", "estimate_total_incl_tax", "difference", "totals_match", "validated", "message"},
 		Params: []step.Param{
 			{Name: "estimate", Type: step.TypeString, Required: true, Check: checkEstimate,
 				Doc: "The estimate's id: ${{ event.data.relatedid }}. It is read from Sellsy; one that isn't accepted is skipped."},

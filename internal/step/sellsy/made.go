@@ -68,11 +68,19 @@ func (m *made) result() step.Result {
 		status = statusExisting
 	}
 	return step.Result{
-		"status": status, "id": m.ID, "number": m.Number, "invoice_status": m.InvoiceStatus,
+		"status": status, "id": m.ID, "number": m.Number, "reference": m.reference(), "invoice_status": m.InvoiceStatus,
 		"currency": m.Currency, "total_excl_tax": m.Excl, "total_incl_tax": m.Incl,
 		"estimate": m.Estimate, "estimate_number": m.EstimateName, "estimate_total_incl_tax": m.EstimateIncl,
 		"difference": m.Difference, "totals_match": m.Match, "validated": m.Validated, "message": m.Message,
 	}
+}
+
+// reference is how a message names the invoice: a draft may have no number yet.
+func (m *made) reference() string {
+	if m.Number != "" {
+		return m.Number
+	}
+	return "#" + strconv.FormatInt(m.ID, 10)
 }
 
 // recorded reads the invoice that the ledger knows. A person who resolved the effect gave its id only: the

@@ -33,6 +33,7 @@ func Post(e *egress.Egress) step.Kind {
 		Name:       "slack/post",
 		Class:      step.ClassAtLeastOnce,
 		Connection: "slack",
+		Result:     []string{},
 		Doc:        "Posts a message. Values inserted in the text can't mention anybody or make links.",
 		Params: []step.Param{
 			{Name: "text", Type: step.TypeString, Required: true, Encode: escape,
