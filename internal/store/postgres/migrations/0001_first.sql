@@ -31,8 +31,8 @@ CREATE TABLE event (
 -- Nothing spends time on compressing bodies while somebody waits for an answer.
 ALTER TABLE event ALTER COLUMN body SET STORAGE EXTERNAL, ALTER COLUMN header SET STORAGE EXTERNAL;
 CREATE UNIQUE INDEX event_id ON event (id, day);
--- Rows arrive in the order of seq, nearly: a page of events is a range of blocks.
-CREATE INDEX event_seq_range ON event USING brin (seq) WITH (pages_per_range = 16, autosummarize = on);
+-- Pages of events are read by seq. It grows at its end only, so that a batch writes one of its pages.
+CREATE INDEX event_by_seq ON event (seq);
 
 -- What outlives its day's partition because a dead delivery that can be replayed needs it.
 CREATE TABLE event_kept (LIKE event INCLUDING STORAGE);
@@ -192,6 +192,32 @@ CREATE TABLE rejection (
   body      bytea
 );
 CREATE INDEX rejection_source ON rejection (source, id);
+
+-- How many rejections a source has, and their bytes: the bounds are kept without counting rows. Triggers keep
+-- it, so that whoever deletes rejections, for whatever reason, needs not think of it.
+CREATE TABLE rejection_tally (
+  source text   COLLATE "C" PRIMARY KEY,
+  rows   bigint NOT NULL,
+  bytes  bigint NOT NULL
+) WITH (fillfactor = 50);
+CREATE FUNCTION relais_rejections_added() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  INSERT INTO rejection_tally AS t (source, rows, bytes)
+    SELECT source, count(*), sum(bytes) FROM added GROUP BY source ORDER BY source
+    ON CONFLICT (source) DO UPDATE SET rows = t.rows + excluded.rows, bytes = t.bytes + excluded.bytes;
+  RETURN NULL;
+END $$;
+CREATE FUNCTION relais_rejections_gone() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  UPDATE rejection_tally t SET rows = t.rows - g.rows, bytes = t.bytes - g.bytes
+    FROM (SELECT source, count(*) AS rows, sum(bytes) AS bytes FROM gone GROUP BY source) g WHERE t.source = g.source;
+  DELETE FROM rejection_tally t WHERE t.rows <= 0;
+  RETURN NULL;
+END $$;
+CREATE TRIGGER rejections_added AFTER INSERT ON rejection REFERENCING NEW TABLE AS added
+  FOR EACH STATEMENT EXECUTE FUNCTION relais_rejections_added();
+CREATE TRIGGER rejections_gone AFTER DELETE ON rejection REFERENCING OLD TABLE AS gone
+  FOR EACH STATEMENT EXECUTE FUNCTION relais_rejections_gone();
 
 CREATE TABLE pause (
   scope  text   COLLATE "C" NOT NULL,

@@ -1,0 +1,251 @@
+package postgres
+
+import (
+	"context"
+	"encoding/binary"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgtype"
+
+	"relais/internal/core"
+	"relais/internal/store"
+)
+
+// uniqueViolation is PostgreSQL's refusal of a second row under one key.
+const uniqueViolation = "23505"
+
+// Append implements store.Appender. It is one round trip: what depends on what is stored is decided in SQL.
+//
+// An id that is stored already fails the transaction by the index on ids, which waits for whoever is storing
+// the same id. Then, and where the index of one day can't tell, the ids are looked for first, and what was
+// found is left out.
+func (s *Store) Append(ctx context.Context, batch []store.Accepted) ([]store.Appended, error) {
+	if len(batch) == 0 {
+		return nil, nil
+	}
+	p := appending{given: s.given()}
+	if err := p.take(batch); err != nil {
+		return nil, err
+	}
+	if err := p.findLanes(ctx, s); err != nil {
+		return nil, err
+	}
+	look := mayBeStored(p.events, s.now())
+	for try := 0; ; try++ {
+		if look {
+			if err := p.leaveStored(ctx, s); err != nil {
+				return nil, err
+			}
+		}
+		if len(p.events) == 0 {
+			return p.finished(), nil
+		}
+		p.rows = rowsOf(p.events, p.lanes)
+		err := s.exchange(ctx, p.queue, p.read)
+		if err == nil {
+			return p.finished(), nil
+		}
+		if stateOf(err) != uniqueViolation || try == tries {
+			return nil, err
+		}
+		look = true
+	}
+}
+
+// now is the tests' clock, or this node's.
+func (s *Store) now() time.Time {
+	if s.clock != nil {
+		return s.clock()
+	}
+	return time.Now()
+}
+
+// appending is a batch on its way into the database.
+type appending struct {
+	given   *int64
+	events  []*store.Accepted    // to be stored, each id once
+	at      map[core.EventID]int // where an id's result goes
+	twice   map[int]int          // results that are those of the same id before
+	lanes   map[core.Destination]int64
+	rows    *appendRows
+	results []store.Appended
+}
+
+func (p *appending) take(batch []store.Accepted) error {
+	p.results = make([]store.Appended, len(batch))
+	p.events = make([]*store.Accepted, 0, len(batch))
+	p.at = make(map[core.EventID]int, len(batch))
+	for i := range batch {
+		a := &batch[i]
+		for d := range a.Deliveries {
+			if err := checkPriority(a.Deliveries[d].Priority); err != nil {
+				return err
+			}
+		}
+		if before, there := p.at[a.Event.ID]; there {
+			if p.twice == nil {
+				p.twice = map[int]int{}
+			}
+			p.twice[i] = before
+			continue
+		}
+		p.at[a.Event.ID] = i
+		p.events = append(p.events, a)
+	}
+	return nil
+}
+
+func (p *appending) findLanes(ctx context.Context, s *Store) (err error) {
+	var destinations []core.Destination
+	for _, a := range p.events {
+		for d := range a.Deliveries {
+			destinations = append(destinations, a.Deliveries[d].Destination)
+		}
+	}
+	p.lanes, err = s.knowLanes(ctx, destinations)
+	return err
+}
+
+// knowLanes finds the lanes before a transaction needs them: within one, it would hold a connection while it
+// waits for another.
+func (s *Store) knowLanes(ctx context.Context, destinations []core.Destination) (map[core.Destination]int64, error) {
+	if !s.prepared.Load() {
+		return nil, errNotPrepared
+	}
+	ctx, cancel := context.WithTimeout(ctx, s.patience)
+	defer cancel()
+	lanes, err := s.lanesOf(ctx, destinations)
+	return lanes, public(err)
+}
+
+// queue writes the transaction. Locks come in the order that all transactions keep: chains, then keys; the
+// keys are sorted.
+func (p *appending) queue(b *pgx.Batch) {
+	r := p.rows
+	if len(r.chains) > 0 {
+		lanes, keys := chainArgs(r.chains)
+		b.Queue(takeChains, lanes, keys)
+	}
+	if len(r.claims.keys) > 0 {
+		b.Queue(claimKeys, p.given, r.claims.keys, r.claims.events, r.claims.windows)
+		b.Queue(claimForgotten, p.given, r.claims.keys, r.claims.events, r.claims.windows)
+	}
+	b.Queue(r.statement(), r.arguments(p.given)...)
+	if len(r.forced.keys) > 0 {
+		b.Queue(forceKeys, p.given, r.forced.keys, r.forced.events, r.forced.windows)
+	}
+}
+
+func (p *appending) read(results pgx.BatchResults) error {
+	before, after := 0, 0
+	if len(p.rows.chains) > 0 {
+		before++
+	}
+	if len(p.rows.claims.keys) > 0 {
+		before += 2
+	}
+	if len(p.rows.forced.keys) > 0 {
+		after++
+	}
+	for range before {
+		if _, err := results.Exec(); err != nil {
+			return err
+		}
+	}
+	rows, err := results.Query()
+	if err != nil {
+		return err
+	}
+	if err := p.readStored(rows); err != nil {
+		return err
+	}
+	for range after {
+		if _, err := results.Exec(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (p *appending) readStored(rows pgx.Rows) error {
+	defer rows.Close()
+	var id [16]byte
+	var repeatOf pgtype.UUID
+	var seq int64
+	for rows.Next() {
+		if err := rows.Scan(&id, &seq, &repeatOf); err != nil {
+			return err
+		}
+		p.results[p.at[id]] = store.Appended{Seq: seq, RepeatOf: repeatOf.Bytes}
+	}
+	return rows.Err()
+}
+
+func (p *appending) finished() []store.Appended {
+	for i, before := range p.twice {
+		p.results[i] = p.results[before]
+	}
+	return p.results
+}
+
+// idSlack is how far the clocks of the nodes and of the database may differ for the index of one day to
+// tell whether an id is stored.
+const idSlack = time.Hour
+
+// mayBeStored tells whether one of the ids may be stored under another day than today. The index on ids is
+// one for each day; but an id holds when it was made, and a new one can be of no other day than this.
+func mayBeStored(events []*store.Accepted, now time.Time) bool {
+	today := dayOf(now.Add(idSlack))
+	for _, a := range events {
+		if dayOf(madeAt(a.Event.ID).Add(-idSlack)) != today {
+			return true
+		}
+	}
+	return false
+}
+
+func dayOf(t time.Time) int64 { return t.UnixMicro() / microsPerDay }
+
+// madeAt is the time in a UUIDv7.
+func madeAt(id core.EventID) time.Time {
+	return time.UnixMilli(int64(binary.BigEndian.Uint64(id[:8]) >> 16)) //nolint:gosec // 48 bits
+}
+
+// leaveStored reports the events that are stored as they were, and leaves them out. It looks from the day
+// before the oldest id was made; an id from the future says nothing about when it was stored.
+func (p *appending) leaveStored(ctx context.Context, s *Store) error {
+	ids := make([][16]byte, len(p.events))
+	oldest, newest := madeAt(p.events[0].Event.ID), time.Time{}
+	for i, a := range p.events {
+		ids[i] = a.Event.ID
+		made := madeAt(a.Event.ID)
+		if made.Before(oldest) {
+			oldest = made
+		}
+		if made.After(newest) {
+			newest = made
+		}
+	}
+	from := dayOf(oldest) - 1
+	if newest.After(s.now().Add(24 * time.Hour)) {
+		from = 0
+	}
+	if err := s.read(ctx, func(t *tx) error {
+		rows, err := t.query("SELECT e.id, e.seq, e.repeat_of FROM "+allEvents+" e WHERE e.id = ANY ($1) AND e.day >= $2", ids, from)
+		if err != nil {
+			return err
+		}
+		return p.readStored(rows)
+	}); err != nil {
+		return err
+	}
+	left := p.events[:0]
+	for _, a := range p.events {
+		if p.results[p.at[a.Event.ID]].Seq == 0 {
+			left = append(left, a)
+		}
+	}
+	p.events = left
+	return nil
+}

@@ -1,0 +1,278 @@
+package postgres
+
+import (
+	"bytes"
+	"slices"
+	"time"
+
+	"relais/internal/core"
+	"relais/internal/store"
+)
+
+const (
+	// claimKeys makes each event the first of its key, unless the key is held; it then waits for who holds
+	// it to commit, and keeps the key from changing. It changes nothing of a key that is held: the statement
+	// after it looks who holds it.
+	claimKeys = `INSERT INTO dedup (key, event, expires)
+		SELECT u.key, u.event, relais_now($1) + u.span FROM unnest($2::uuid[], $3::uuid[], $4::bigint[]) AS u (key, event, span)
+		ON CONFLICT (key) DO UPDATE SET event = excluded.event, expires = excluded.expires WHERE dedup.expires <= relais_now($1)`
+
+	// claimForgotten takes the keys whose event is gone: there is nothing to link a repeat to. It is a
+	// statement of its own because one that waited for a key doesn't see the event that was stored with it.
+	claimForgotten = `WITH forgotten AS MATERIALIZED (
+		SELECT u.key, u.event, u.span FROM (
+			SELECT c.*, (SELECT d.event FROM dedup d WHERE d.key = c.key) AS holder
+			FROM unnest($2::uuid[], $3::uuid[], $4::bigint[]) AS c (key, event, span) OFFSET 0) u
+		WHERE u.holder <> u.event
+			AND (SELECT e.seq FROM event e WHERE e.id = u.holder LIMIT 1) IS NULL
+			AND (SELECT e.seq FROM event_kept e WHERE e.id = u.holder LIMIT 1) IS NULL)
+		UPDATE dedup d SET event = f.event, expires = relais_now($1) + f.span FROM forgotten f WHERE d.key = f.key`
+
+	forceKeys = `INSERT INTO dedup (key, event, expires)
+		SELECT u.key, u.event, relais_now($1) + u.span FROM unnest($2::uuid[], $3::uuid[], $4::bigint[]) AS u (key, event, span)
+		ON CONFLICT (key) DO UPDATE SET event = excluded.event, expires = excluded.expires`
+)
+
+// appendEvents stores events, their deliveries and their orders to fan out. Who holds an event's key is the
+// first, and an event that isn't is a repeat. Numbers are given in the order of the batch. A pause is
+// locked, so that who ends it waits for this transaction, and releases what it put aside.
+const (
+	appendEvents = `WITH
+clock AS MATERIALIZED (SELECT relais_now($1) AS now),
+paused AS MATERIALIZED (SELECT name FROM pause WHERE scope = 'source' AND name = ANY ($4::text[]) FOR KEY SHARE),
+stored AS (
+	INSERT INTO event (day, seq, id, tenant, source, type, native, at, format, flags, repeat_of, header, query, path, body)
+	SELECT ((SELECT now FROM clock) / 86400000000)::integer, nextval('event_seq'), u.id, u.tenant, u.source, u.type, u.native,
+		u.at, u.format, u.flags, nullif(coalesce((SELECT d.event FROM dedup d WHERE d.key = u.key), u.repeat_of), u.id),
+		u.header, u.query, u.path, u.body
+	FROM unnest($2::uuid[], $3::text[], $4::text[], $5::text[], $6::bytea[], $7::bigint[], $8::text[], $9::smallint[],
+		$10::uuid[], $11::uuid[], $12::bytea[], $13::bytea[], $14::bytea[], $15::bytea[])
+		AS u (id, tenant, source, type, native, at, format, flags, key, repeat_of, header, query, path, body)
+	RETURNING id, day, seq, source, repeat_of),
+made AS (
+	INSERT INTO delivery (event, event_day, event_seq, lane, source, class, due, route_set, created, order_key, wait)
+	SELECT e.id, e.day, e.seq, u.lane, e.source, u.class, c.now + u.delay, u.route_set, c.now, u.order_key,
+		CASE WHEN e.source = ANY (ARRAY(SELECT name FROM paused)) THEN 2 ELSE 0 END`
+	appendUnordered = `
+	FROM unnest($16::uuid[], $17::bigint[], $18::smallint[], $19::bigint[], $20::text[], $21::bytea[], $22::boolean[])
+		AS u (event, lane, class, delay, route_set, order_key, forced)
+	JOIN stored e ON e.id = u.event CROSS JOIN clock c
+	WHERE u.forced OR e.repeat_of IS NULL)`
+	// Of the deliveries of one chain all but the first wait, and that one too when there are others.
+	appendOrdered = `
+		+ CASE WHEN u.order_key IS NOT NULL AND (row_number() OVER (PARTITION BY u.lane, u.order_key ORDER BY u.n) > 1
+			OR EXISTS (SELECT FROM delivery d WHERE d.lane = u.lane AND d.order_key = u.order_key AND (d.state < 2 OR d.stops)))
+			THEN 1 ELSE 0 END
+	FROM unnest($16::uuid[], $17::bigint[], $18::smallint[], $19::bigint[], $20::text[], $21::bytea[], $22::boolean[])
+		WITH ORDINALITY AS u (event, lane, class, delay, route_set, order_key, forced, n)
+	JOIN stored e ON e.id = u.event CROSS JOIN clock c
+	WHERE u.forced OR e.repeat_of IS NULL
+	ORDER BY u.n)`
+	appendFanOuts = `,
+orders AS (
+	INSERT INTO fan_out (event, event_day, event_seq, route_set, cursor)
+	SELECT e.id, e.day, e.seq, u.route_set, '' FROM unnest($23::uuid[], $24::text[], $25::boolean[]) AS u (event, route_set, forced)
+	JOIN stored e ON e.id = u.event WHERE u.forced OR e.repeat_of IS NULL)`
+	appendResult = `
+SELECT id, seq, repeat_of FROM stored`
+)
+
+// keyRows are keys that events take.
+type keyRows struct {
+	keys, events [][16]byte
+	windows      []int64
+}
+
+// appendRows are the rows of a batch, one array for each column.
+type appendRows struct {
+	ids                             [][16]byte
+	tenants, sources, types         []string
+	natives                         [][]byte
+	ats                             []int64
+	formats                         []string
+	flags                           []int16
+	keys, repeats                   [][]byte
+	headers, queries, paths, bodies [][]byte
+
+	deliveries struct {
+		events  [][16]byte
+		lanes   []int64
+		classes []int16
+		delays  []int64
+		sets    []string
+		keys    [][]byte
+		forced  []bool
+	}
+	fanOuts struct {
+		events [][16]byte
+		sets   []string
+		forced []bool
+	}
+	claims, forced keyRows
+	chains         []chain
+}
+
+// rowsOf decides what can be decided without the database: of several events with one key the first takes
+// it, unless it is held, and whoever comes after one that takes it by force repeats that one.
+func rowsOf(events []*store.Accepted, lanes map[core.Destination]int64) *appendRows {
+	r := &appendRows{}
+	r.grow(len(events))
+	var claims, forced map[[16]byte]*store.Accepted
+	for _, a := range events {
+		e := &a.Event
+		key, repeatOf := false, e.RepeatOf
+		if repeatOf == e.ID {
+			repeatOf = core.EventID{} // the first itself, sent again
+		}
+		if a.DedupKey != ([16]byte{}) && a.DedupWindow > 0 {
+			taker := forced[a.DedupKey]
+			switch {
+			case a.Force:
+				forced = with(forced, a)
+			case taker != nil:
+				repeatOf = taker.Event.ID
+			case repeatOf.IsZero():
+				key = true
+				if claims[a.DedupKey] == nil {
+					claims = with(claims, a)
+				}
+			}
+		}
+		r.addEvent(a, repeatOf, key)
+		r.addWork(a, lanes)
+	}
+	r.claims.addAll(claims)
+	r.forced.addAll(forced)
+	return r
+}
+
+func with(m map[[16]byte]*store.Accepted, a *store.Accepted) map[[16]byte]*store.Accepted {
+	if m == nil {
+		m = map[[16]byte]*store.Accepted{}
+	}
+	m[a.DedupKey] = a
+	return m
+}
+
+// addAll adds the keys in their order, in which every transaction takes them.
+func (k *keyRows) addAll(events map[[16]byte]*store.Accepted) {
+	k.keys = make([][16]byte, 0, len(events))
+	for key := range events {
+		k.keys = append(k.keys, key)
+	}
+	slices.SortFunc(k.keys, func(a, b [16]byte) int { return bytes.Compare(a[:], b[:]) })
+	for _, key := range k.keys {
+		a := events[key]
+		k.events = append(k.events, a.Event.ID)
+		k.windows = append(k.windows, max(a.DedupWindow, time.Second).Microseconds())
+	}
+}
+
+func (r *appendRows) grow(n int) {
+	r.ids, r.ats, r.flags = make([][16]byte, 0, n), make([]int64, 0, n), make([]int16, 0, n)
+	for _, column := range []*[]string{&r.tenants, &r.sources, &r.types, &r.formats} {
+		*column = make([]string, 0, n)
+	}
+	for _, column := range []*[][]byte{&r.natives, &r.keys, &r.repeats, &r.headers, &r.queries, &r.paths, &r.bodies} {
+		*column = make([][]byte, 0, n)
+	}
+}
+
+func (r *appendRows) addEvent(a *store.Accepted, repeatOf core.EventID, key bool) {
+	e := &a.Event
+	r.ids = append(r.ids, e.ID)
+	r.tenants = append(r.tenants, clean(tenantOr(e.Tenant)))
+	r.sources = append(r.sources, clean(e.Source))
+	r.types = append(r.types, clean(e.Type))
+	native := e.NativeType
+	if native == e.Type {
+		native = ""
+	}
+	r.natives = append(r.natives, bytesOrNull(native))
+	r.ats = append(r.ats, micros(e.ReceivedAt))
+	r.formats = append(r.formats, clean(string(e.Format)))
+	flags := int16(0)
+	if e.Redacted {
+		flags |= flagRedacted
+	}
+	if e.Test {
+		flags |= flagTest
+	}
+	r.flags = append(r.flags, flags)
+	r.keys = append(r.keys, nil)
+	if key {
+		r.keys[len(r.keys)-1] = a.DedupKey[:]
+	}
+	r.repeats = append(r.repeats, nil)
+	if !repeatOf.IsZero() {
+		r.repeats[len(r.repeats)-1] = repeatOf[:]
+	}
+	r.headers = append(r.headers, e.Header)
+	r.queries = append(r.queries, bytesOrNull(e.Query))
+	r.paths = append(r.paths, bytesOrNull(e.Path))
+	r.bodies = append(r.bodies, e.Body)
+}
+
+func bytesOrNull(s string) []byte {
+	if s == "" {
+		return nil
+	}
+	return []byte(s)
+}
+
+// addWork adds what a first event brings with it: its deliveries, or the order to make them.
+func (r *appendRows) addWork(a *store.Accepted, lanes map[core.Destination]int64) {
+	if a.FanOut {
+		f := &r.fanOuts
+		f.events = append(f.events, a.Event.ID)
+		f.sets = append(f.sets, clean(a.RouteSet))
+		f.forced = append(f.forced, a.Force)
+		return
+	}
+	d := &r.deliveries
+	for i := range a.Deliveries {
+		n := &a.Deliveries[i]
+		// A delivery is one event for one destination.
+		if slices.ContainsFunc(a.Deliveries[:i], func(b store.NewDelivery) bool { return b.Destination == n.Destination }) {
+			continue
+		}
+		lane := lanes[n.Destination]
+		d.events = append(d.events, a.Event.ID)
+		d.lanes = append(d.lanes, lane)
+		d.classes = append(d.classes, int16(core.Class(n.Priority, 0))) //nolint:gosec // 0 to 7
+		d.delays = append(d.delays, n.Delay.Microseconds())
+		d.sets = append(d.sets, clean(a.RouteSet))
+		d.forced = append(d.forced, a.Force)
+		if !n.Ordered {
+			d.keys = append(d.keys, nil)
+			continue
+		}
+		d.keys = append(d.keys, []byte(n.OrderKey))
+		r.chains = append(r.chains, chain{lane: lane, key: n.OrderKey})
+	}
+}
+
+// statement is the shortest that does what the batch needs.
+func (r *appendRows) statement() string {
+	switch ordered, fansOut := len(r.chains) > 0, len(r.fanOuts.events) > 0; {
+	case ordered && fansOut:
+		return appendEvents + appendOrdered + appendFanOuts + appendResult
+	case ordered:
+		return appendEvents + appendOrdered + appendResult
+	case fansOut:
+		return appendEvents + appendUnordered + appendFanOuts + appendResult
+	default:
+		return appendEvents + appendUnordered + appendResult
+	}
+}
+
+func (r *appendRows) arguments(given *int64) []any {
+	d := &r.deliveries
+	arguments := append(make([]any, 0, 25), given, r.ids, r.tenants, r.sources, r.types, r.natives, r.ats, r.formats, r.flags,
+		r.keys, r.repeats, r.headers, r.queries, r.paths, r.bodies,
+		d.events, d.lanes, d.classes, d.delays, d.sets, d.keys, d.forced)
+	if f := &r.fanOuts; len(f.events) > 0 {
+		arguments = append(arguments, f.events, f.sets, f.forced)
+	}
+	return arguments
+}
