@@ -44,6 +44,14 @@ func (c *initCommand) Run(p *program) error {
 		return err
 	}
 	dir := filepath.Dir(p.flags.Config)
+	if c.Force {
+		// Secrets are drawn once: what a .env holds already stays.
+		older, err := os.ReadFile(filepath.Join(dir, ".env"))
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		env = config.CompleteEnv(older, env)
+	}
 	files := []starterFile{
 		{p.flags.Config, text, 0o644},
 		{filepath.Join(dir, ".env"), env, 0o600},

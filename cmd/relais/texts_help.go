@@ -44,7 +44,7 @@ var helpTexts = map[string]text{
 	"flag_admin_listen":  {"Address for health and metrics, instead of the file's.", "Adresse de l'état et des métriques, à la place de celle du fichier."},
 	"flag_once":          {"Tell the story and leave: 0 when all went as it should, 1 otherwise.", "Raconter et quitter : 0 si tout s'est passé comme prévu, 1 sinon."},
 	"flag_preset":        {"Provider to start with.", "Fournisseur de départ."},
-	"flag_force":         {"Write over files that exist.", "Écraser les fichiers existants."},
+	"flag_force":         {"Write over files that exist; .env keeps its lines.", "Écraser les fichiers existants ; .env garde ses lignes."},
 	"flag_id":            {"Number of the object in the sample.", "Numéro de l'objet dans l'exemple."},
 	"flag_file":          {"Send this file's bytes instead of the preset's sample; - is the standard input.", "Envoyer ce fichier au lieu de l'exemple ; - est l'entrée standard."},
 	"flag_url":           {"Send to this address instead of the server of the configuration.", "Envoyer à cette adresse au lieu du serveur de la configuration."},

@@ -29,7 +29,7 @@ var messages = map[string]text{
 
 	"no_preset":     {"there is no preset %q; there are: %s", "il n'y a pas de fournisseur %q ; il y a : %s"},
 	"file_exists":   {"%s exists", "%s existe déjà"},
-	"hint_force":    {"--force writes over it; the secrets in .env are then new ones.", "--force l'écrase ; les secrets de .env sont alors neufs."},
+	"hint_force":    {"--force writes over it; .env keeps its lines and gets those that it lacks.", "--force l'écrase ; .env garde ses lignes et reçoit celles qui lui manquent."},
 	"wrote":         {"Wrote %s", "Écrit : %s"},
 	"init_next":     {"Next: fill in %s, then run: relais check && relais serve", "Ensuite : complétez %s, puis lancez : relais check && relais serve"},
 	"no_source":     {"there is no source %q in %s", "il n'y a pas de source %q dans %s"},

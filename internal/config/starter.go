@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"embed"
 	"fmt"
+	"regexp"
 	"strings"
 	"text/template"
 
@@ -71,6 +72,40 @@ func StarterEnv(preset, secret, lang string) ([]byte, error) {
 		out.WriteString(client + "# SELLSY_CLIENT_ID=\n# SELLSY_CLIENT_SECRET=\n")
 	}
 	return []byte(out.String()), nil
+}
+
+var envLine = regexp.MustCompile(`^\s*(#?)\s*(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)\s*=(.*)$`)
+
+// CompleteEnv returns an older .env with the lines of a starter's that it lacks behind its own: what
+// somebody wrote there, other programs' variables included, can't be drawn again.
+func CompleteEnv(older, starter []byte) []byte {
+	has := map[string]bool{}
+	for line := range strings.Lines(string(older)) {
+		if m := envLine.FindStringSubmatch(strings.TrimRight(line, "\r\n")); m != nil {
+			set := m[1] == "" && strings.Trim(m[3], " \t\"'") != ""
+			has[m[2]] = has[m[2]] || set
+			has["#"+m[2]] = true
+		}
+	}
+	out := bytes.Clone(older)
+	comments := ""
+	for line := range strings.Lines(string(starter)) {
+		m := envLine.FindStringSubmatch(strings.TrimRight(line, "\n"))
+		if m == nil {
+			comments = line
+			continue
+		}
+		if has[m[1]+m[2]] {
+			comments = ""
+			continue
+		}
+		if len(out) > 0 && out[len(out)-1] != '\n' {
+			out = append(out, '\n')
+		}
+		out = append(out, comments+line...)
+		comments = ""
+	}
+	return out
 }
 
 func starterName(preset string) (full, name string, err error) {

@@ -99,3 +99,23 @@ func TestStarterRefusesWhatIsNoPreset(t *testing.T) {
 		t.Error("no error")
 	}
 }
+
+func TestOlderDotenvKeepsItsLines(t *testing.T) {
+	starter, err := config.StarterEnv("sellsy", "new-secret", "en")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct{ name, older, want string }{
+		{"nothing there", "", string(starter)},
+		{"all there", "SELLSY_WEBHOOK_SECRET=mine\nSELLSY_CLIENT_ID=a\nexport SELLSY_CLIENT_SECRET='b'\n", "SELLSY_WEBHOOK_SECRET=mine\nSELLSY_CLIENT_ID=a\nexport SELLSY_CLIENT_SECRET='b'\n"},
+		{"another program's", "OTHER=1 # kept\r\n# SELLSY_WEBHOOK_SECRET=old",
+			"OTHER=1 # kept\r\n# SELLSY_WEBHOOK_SECRET=old\n# Secrets of relais.yaml beside this file. Keep it to yourself.\nSELLSY_WEBHOOK_SECRET=\"new-secret\"\n" +
+				"# Sellsy: a personal OAuth client of your account.\n# SELLSY_CLIENT_ID=\n# SELLSY_CLIENT_SECRET=\n"},
+		{"empty", "SELLSY_WEBHOOK_SECRET=\n# SELLSY_CLIENT_ID=\nSELLSY_CLIENT_SECRET=\n",
+			"SELLSY_WEBHOOK_SECRET=\n# SELLSY_CLIENT_ID=\nSELLSY_CLIENT_SECRET=\n# Secrets of relais.yaml beside this file. Keep it to yourself.\nSELLSY_WEBHOOK_SECRET=\"new-secret\"\n"},
+	} {
+		if got := string(config.CompleteEnv([]byte(c.older), starter)); got != c.want {
+			t.Errorf("%s:\n%s\nwant:\n%s", c.name, got, c.want)
+		}
+	}
+}
