@@ -23,6 +23,7 @@ type grammar struct {
 	Replay     replayCommand     `cmd:"" help:"${cmd_replay}"`
 	Pause      pauseCommand      `cmd:"" help:"${cmd_pause}"`
 	Resume     resumeCommand     `cmd:"" help:"${cmd_resume}"`
+	Backup     backupCommand     `cmd:"" help:"${cmd_backup}"`
 	Bench      benchCommand      `cmd:"" help:"${cmd_bench}"`
 	Version    versionCommand    `cmd:"" help:"${cmd_version}"`
 

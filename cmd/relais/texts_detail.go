@@ -115,6 +115,10 @@ Codes de sortie : 0 fait, 1 refusé ou échoué, 2 ligne de commande erronée, 3
 		"Examples:\n\n  relais resume\n  relais resume route facture-sur-devis-accepte",
 		"Exemples :\n\n  relais resume\n  relais resume route facture-sur-devis-accepte",
 	},
+	"backup": {
+		"The copy is of the moment at which it ends, checked, and readable by you only. Events are received meanwhile. The server writes the file itself, under the path that you give; until it is whole it is called FILE.partial. PostgreSQL has its own tools.\n\nExamples:\n\n  relais backup /var/backups/relais.db\n  relais backup --force --json /var/backups/relais.db",
+		"La copie est celle de l'instant où elle finit, vérifiée, et lisible par vous seul. La réception continue pendant ce temps. Le serveur écrit lui-même le fichier, au chemin indiqué ; tant qu'il n'est pas entier, il s'appelle FICHIER.partial. PostgreSQL a ses propres outils.\n\nExemples :\n\n  relais backup /var/backups/relais.db\n  relais backup --force --json /var/backups/relais.db",
+	},
 	"bench": {
 		"An open-loop generator measures servers in processes of their own. A target that is missed is told, and ends in exit code 1.\n\nExample:\n\n  relais bench --only latency --results bench/results",
 		"Un générateur en boucle ouverte mesure des serveurs dans leurs propres processus. Une cible manquée est signalée, et donne le code de sortie 1.\n\nExemple :\n\n  relais bench --only latency --results bench/results",

@@ -29,6 +29,7 @@ var helpTexts = map[string]text{
 	"cmd_replay":            {"Deliver stored events again, by today's configuration.", "Livrer à nouveau des événements, avec la configuration du jour."},
 	"cmd_pause":             {"Let deliveries wait; events are still received. Without a scope, list what is paused.", "Faire patienter les livraisons ; la réception continue. Sans portée, liste les pauses."},
 	"cmd_resume":            {"Let deliveries run again.", "Laisser repartir les livraisons."},
+	"cmd_backup":            {"Copy the store into one file, while the server runs or when it doesn't.", "Copier la base dans un fichier, que le serveur tourne ou non."},
 	"cmd_bench":             {"Measure relais on this machine.", "Mesurer relais sur cette machine."},
 	"cmd_version":           {"Print the version.", "Afficher la version."},
 
@@ -45,6 +46,7 @@ var helpTexts = map[string]text{
 	"flag_once":          {"Tell the story and leave: 0 when all went as it should, 1 otherwise.", "Raconter et quitter : 0 si tout s'est passé comme prévu, 1 sinon."},
 	"flag_preset":        {"Provider to start with.", "Fournisseur de départ."},
 	"flag_force":         {"Write over files that exist; .env keeps its lines.", "Écraser les fichiers existants ; .env garde ses lignes."},
+	"flag_backup_force":  {"Replace the file if it exists.", "Remplacer le fichier s'il existe."},
 	"flag_id":            {"Number of the object in the sample.", "Numéro de l'objet dans l'exemple."},
 	"flag_file":          {"Send this file's bytes instead of the preset's sample; - is the standard input.", "Envoyer ce fichier au lieu de l'exemple ; - est l'entrée standard."},
 	"flag_url":           {"Send to this address instead of the server of the configuration.", "Envoyer à cette adresse au lieu du serveur de la configuration."},
@@ -83,6 +85,7 @@ var helpTexts = map[string]text{
 	"arg_deliveries": {"Deliveries (dlv_…).", "Livraisons (dlv_…)."},
 	"arg_rejection":  {"Number of the refused request.", "Numéro de la requête refusée."},
 	"arg_rejections": {"Numbers of refused requests.", "Numéros de requêtes refusées."},
+	"arg_backup":     {"File to write, outside of the data folder.", "Fichier à écrire, hors du dossier des données."},
 	"arg_key":        {"Key of the effect.", "Clé de l'effet."},
 	"arg_replay":     {"Events (evt_…) or deliveries (dlv_…).", "Événements (evt_…) ou livraisons (dlv_…)."},
 	"arg_scope":      {"all, source, route or endpoint.", "all, source, route ou endpoint."},

@@ -41,6 +41,10 @@ var messages = map[string]text{
 	"hint_not_sent": {`Is the server running there? "relais serve" starts it; --url sends elsewhere.`, "Le serveur tourne-t-il ? « relais serve » le démarre ; --url envoie ailleurs."},
 	"sent":          {"%d %s in %.1f ms from %s", "%d %s en %.1f ms de %s"},
 	"hint_refused":  {`"relais rejections --source %s" tells why.`, "« relais rejections --source %s » dit pourquoi."},
+	"backing_up":    {"%3d %%  %s of %s", "%3d %%  %s sur %s"},
+	"checking":      {"checking the copy", "vérification de la copie"},
+	"backed_up":     {"%s: %s, %s events, in %s.", "%s : %s, %s événements, en %s."},
+	"backup_leaves": {"The configuration, its .env and a master key are not in it: keep copies of them elsewhere.", "La configuration, son .env et une clé maîtresse n'y sont pas : gardez-en copie ailleurs."},
 	"bench_missed":  {"targets missed: %d, of %d", "cibles manquées : %d, sur %d"},
 
 	"no_events":              {"No events.", "Aucun événement."},

@@ -71,6 +71,8 @@ type Deps struct {
 	// event. An error with a code says why it is still refused.
 	RetryRejection func(ctx context.Context, r *store.Rejection) (core.EventID, error)
 	Config         Configuration
+	// BackUp is nil where the store isn't embedded.
+	BackUp BackUp
 	// State tells what /ready tells.
 	State func() State
 	// Changed is called after something was done that may give the lanes work.
@@ -107,6 +109,7 @@ func New(deps Deps) http.Handler {
 	s.registerReplay()
 	s.registerPauses()
 	s.registerStatus()
+	s.registerBackup()
 	s.registerNodes()
 	mux.Handle("GET /health", Health(deps.Version, deps.State, deps.Now))
 	mux.Handle("GET /ready", Ready(deps.State))

@@ -3,7 +3,6 @@ package sqlite
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io/fs"
 	"net/url"
 	"os"
@@ -74,7 +73,7 @@ func (s *Store) backUp(ctx context.Context, p BackupParams) (BackedUp, error) {
 		return BackedUp{}, notMade(err)
 	}
 	// Made here and not by SQLite, for its mode, and so that nothing that stands there is written to.
-	f, err := os.OpenFile(partial, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+	f, err := os.OpenFile(partial, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600) //nolint:gosec // the path that the operator chose
 	if err != nil {
 		return BackedUp{}, notMade(err)
 	}
@@ -121,7 +120,7 @@ func (s *Store) checkBackupFile(p BackupParams) error {
 	case at.IsDir():
 		return core.Errorf(core.CodeInvalid, "%s is a folder: give the name of a file in it", p.File)
 	case !p.Force:
-		return core.Errorf(core.CodeConflict, "%s exists", p.File)
+		return core.Errorf(core.CodeConflict, "%s exists: it is replaced only by force", p.File)
 	}
 	return nil
 }
@@ -173,7 +172,7 @@ func checkBackup(ctx context.Context, path string) (BackedUp, error) {
 			return err
 		}
 		if verdict != "ok" {
-			return fmt.Errorf("the copy is damaged, and so may be the database: %s", verdict)
+			return core.Errorf(core.CodeConflict, "the copy was thrown away: it is damaged, and so is the database, or its disk: %s", verdict)
 		}
 		if done.Events, err = pragmaInt(c, "SELECT count(*) FROM event"); err != nil {
 			return err
@@ -185,10 +184,10 @@ func checkBackup(ctx context.Context, path string) (BackedUp, error) {
 	if err != nil && ctx.Err() != nil {
 		return BackedUp{}, ctx.Err()
 	}
-	if err != nil {
-		return BackedUp{}, notMade(err)
+	if core.CodeOf(err) == "" && err != nil {
+		err = notMade(err)
 	}
-	return done, nil
+	return done, err
 }
 
 // notMade says why there is no backup. The store is well: what failed is the copy's own disk, or what the
