@@ -1,5 +1,14 @@
 package postgres
 
+import (
+	"context"
+
+	"github.com/jackc/pgx/v5"
+
+	"relais/internal/core"
+	"relais/internal/store"
+)
+
 // The numbers of core's states in delivery.state.
 const (
 	statePending int16 = iota
@@ -12,6 +21,215 @@ const (
 // deliveryFields are the columns of delivery, as delivery_done has them too.
 const deliveryFields = `id, event, event_day, event_seq, lane, source, state, wait, class, due, claim, attempts,
 	interruptions, node, replay, route_set, created, finished, skipped, stops, order_key, from_step, reason, message`
+
+// Finish implements store.Lanes. It is one round trip: the chains and the lanes are locked, in that order, and
+// then one statement writes the outcomes of those deliveries that their holders still hold. What the locks
+// waited for is committed, and that statement sees it.
+func (s *Store) Finish(ctx context.Context, outcomes []store.Outcome) ([]error, error) {
+	if len(outcomes) == 0 {
+		return nil, nil
+	}
+	w, err := newWritten(outcomes)
+	if err != nil {
+		return nil, err
+	}
+	now := s.given()
+	var results []error
+	err = s.exchange(ctx, func(b *pgx.Batch) { w.queue(b, now) }, func(answers pgx.BatchResults) (err error) {
+		results, err = w.read(answers)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return results, nil
+}
+
+// writtenOutcomes are outcomes as a statement takes them: for each column an array. Of several for one claim
+// the first is written.
+type writtenOutcomes struct {
+	outcomes []store.Outcome
+	as       []int // for each outcome, which one is written for its claim
+
+	ends                                                     bool
+	ids, delays, started, durations                          []int64
+	claims                                                   []int32
+	states                                                   []int16
+	counts, retries, returns, skips, stops                   []bool
+	nodes, verdicts, reasons, messages, errReasons, errTexts []string
+	traces                                                   [][]byte
+	steps                                                    stepColumns
+}
+
+// ending is what a verdict makes of a delivery.
+type ending struct {
+	state                          int16
+	counts, retry, returned, delay bool
+}
+
+func endingOf(v store.Verdict) (ending, error) {
+	switch v {
+	case store.VerdictSucceeded, store.VerdictSkipped:
+		return ending{state: stateSucceeded, counts: true}, nil
+	case store.VerdictDead:
+		return ending{state: stateDead, counts: true}, nil
+	case store.VerdictRetry:
+		return ending{state: statePending, counts: true, retry: true, delay: true}, nil
+	case store.VerdictDefer:
+		return ending{state: statePending, delay: true}, nil
+	case store.VerdictReturn:
+		// A stop says nothing on whether the delivery is poison: what was counted stays counted.
+		return ending{state: statePending, returned: true}, nil
+	default:
+		return ending{}, core.Errorf(core.CodeInvalid, "verdict %q is not one", v)
+	}
+}
+
+func newWritten(outcomes []store.Outcome) (*writtenOutcomes, error) {
+	w := &writtenOutcomes{outcomes: outcomes, as: make([]int, len(outcomes))}
+	first := make(map[store.Holder]int, len(outcomes))
+	for i := range outcomes {
+		o := &outcomes[i]
+		end, err := endingOf(o.Verdict)
+		if err != nil {
+			return nil, err
+		}
+		n, twice := first[o.Holder]
+		if !twice {
+			n = len(w.ids)
+			first[o.Holder] = n
+			w.add(o, end)
+		}
+		w.as[i] = n
+	}
+	return w, nil
+}
+
+func (w *writtenOutcomes) add(o *store.Outcome, end ending) {
+	a := &o.Attempt
+	w.steps.add(len(w.ids), o.Steps)
+	w.ends = w.ends || end.state > stateRunning
+	w.ids = append(w.ids, int64(o.Holder.Delivery))
+	w.claims = append(w.claims, int32(o.Holder.Claim)) //nolint:gosec // a count
+	w.nodes = append(w.nodes, clean(o.Holder.Node))
+	w.states = append(w.states, end.state)
+	w.counts = append(w.counts, end.counts)
+	w.retries = append(w.retries, end.retry)
+	w.returns = append(w.returns, end.returned)
+	w.skips = append(w.skips, o.Verdict == store.VerdictSkipped)
+	w.stops = append(w.stops, end.state == stateDead && o.FIFOStop)
+	delay := int64(0)
+	if end.delay {
+		delay = o.Delay.Microseconds()
+	}
+	w.delays = append(w.delays, delay)
+	w.reasons = append(w.reasons, clean(string(o.Reason)))
+	w.messages = append(w.messages, clean(o.Message))
+	w.verdicts = append(w.verdicts, string(o.Verdict))
+	w.started = append(w.started, micros(a.Started))
+	w.durations = append(w.durations, int64(a.Duration))
+	w.errReasons = append(w.errReasons, clean(string(a.Reason)))
+	w.errTexts = append(w.errTexts, clean(a.Message))
+	w.traces = append(w.traces, a.Trace)
+}
+
+// lockEndingChains locks the chains of deliveries, as takeChains does.
+const lockEndingChains = `SELECT pg_advisory_xact_lock(l.number) FROM (
+	SELECT DISTINCT ` + chainLock + ` AS number FROM delivery c
+	WHERE c.id = ANY($1::bigint[]) AND c.order_key IS NOT NULL ORDER BY number) l`
+
+const lockLanesOf = `SELECT FROM lane WHERE id = ANY(ARRAY(SELECT lane FROM delivery WHERE id = ANY($1::bigint[])))
+	ORDER BY id FOR NO KEY UPDATE`
+
+// finishHeld writes the outcomes whose claim is their delivery's newest and still runs. Ended deliveries
+// leave the table; the first that waits behind one of them goes on. An outcome that isn't written is known if
+// it was written before: its commit's answer was lost, and it is sent again.
+const finishHeld = `WITH clock AS MATERIALIZED (SELECT relais_now($1) AS now),
+	o AS MATERIALIZED (
+		SELECT * FROM unnest($2::bigint[], $3::integer[], $4::text[], $5::smallint[], $6::boolean[], $7::boolean[],
+			$8::boolean[], $9::boolean[], $10::boolean[], $11::bigint[], $12::text[], $13::text[], $14::text[],
+			$15::bigint[], $16::bigint[], $17::text[], $18::text[], $19::bytea[])
+		WITH ORDINALITY AS u(id, claim, node, state, counts, retry, returned, skips, stops, delay, reason, message,
+			verdict, started, duration, failed, failure, trace, n)),
+	ended AS (
+		DELETE FROM delivery d USING o WHERE d.id = o.id AND d.claim = o.claim AND d.node = o.node AND d.state = 1
+			AND o.state > 1 AND NOT (o.stops AND d.order_key IS NOT NULL)
+		RETURNING d.*, o.n, o.state AS becomes, o.counts, o.skips, o.reason AS why, o.message AS says),
+	stays AS (
+		UPDATE delivery d SET state = o.state, class = CASE WHEN o.retry THEN d.class | 1::smallint ELSE d.class END,
+			due = clock.now + o.delay, finished = CASE WHEN o.state > 1 THEN clock.now ELSE 0 END,
+			attempts = d.attempts + o.counts::integer, interruptions = CASE WHEN o.returned THEN d.interruptions ELSE 0 END,
+			skipped = false, stops = o.state > 1, reason = nullif(o.reason, ''), message = nullif(o.message, '')
+		FROM o CROSS JOIN clock WHERE d.id = o.id AND d.claim = o.claim AND d.node = o.node AND d.state = 1
+			AND NOT (o.state > 1 AND NOT (o.stops AND d.order_key IS NOT NULL))
+		RETURNING d.id, d.lane, o.n),
+	held AS (SELECT id, lane, n FROM ended UNION ALL SELECT id, lane, n FROM stays),
+	done AS (
+		INSERT INTO delivery_done (day, ` + deliveryFields + `)
+		SELECT clock.now / $20::bigint, e.id, e.event, e.event_day, e.event_seq, e.lane, e.source, e.becomes, e.wait, e.class,
+			clock.now, e.claim, e.attempts + e.counts::integer, 0, e.node, e.replay, e.route_set, e.created, clock.now,
+			e.skips, false, e.order_key, e.from_step, nullif(e.why, ''), nullif(e.says, '') FROM ended e CROSS JOIN clock),
+	heads AS MATERIALIZED (
+		SELECT d.id FROM delivery d WHERE d.id IN (
+			SELECT (SELECT n.id FROM delivery n WHERE n.lane = e.lane AND n.order_key = e.order_key AND n.id <> e.id
+				AND (n.state < 2 OR n.stops) ORDER BY n.id LIMIT 1) FROM ended e WHERE e.order_key IS NOT NULL)
+		AND d.wait & 1 = 1 ORDER BY d.id FOR NO KEY UPDATE),
+	released AS (UPDATE delivery d SET wait = d.wait & ~1::smallint FROM heads h WHERE d.id = h.id),
+	counted AS (
+		UPDATE lane l SET running = l.running - c.count FROM (SELECT lane, count(*) FROM held GROUP BY lane) c WHERE l.id = c.lane),
+	tried AS (
+		INSERT INTO attempt (day, delivery, claim, node, started, duration, verdict, reason, message, trace)
+		SELECT clock.now / $20::bigint, o.id, o.claim, o.node, o.started, o.duration, o.verdict, nullif(o.failed, ''),
+			nullif(o.failure, ''), o.trace FROM o JOIN held USING (n) CROSS JOIN clock),
+	stepped AS (
+		INSERT INTO step (delivery, step, definition, ordinal, result)
+		SELECT h.id, s.step, s.definition, s.place + coalesce((SELECT max(b.ordinal) + 1 FROM step b WHERE b.delivery = h.id), 0), s.result
+		FROM unnest($21::bigint[], $22::text[], $23::text[], $24::integer[], $25::bytea[]) s(n, step, definition, place, result)
+		JOIN held h USING (n)
+		ON CONFLICT (delivery, step) DO UPDATE SET definition = excluded.definition, result = excluded.result)
+	SELECT held.n IS NOT NULL, held.n IS NULL AND EXISTS (SELECT FROM attempt a
+		WHERE a.delivery = o.id AND a.claim = o.claim AND a.node = o.node AND a.verdict = o.verdict)
+	FROM o LEFT JOIN held USING (n) ORDER BY o.n`
+
+func (w *writtenOutcomes) queue(b *pgx.Batch, now *int64) {
+	b.Queue(steadyPlans)
+	if w.ends {
+		b.Queue(lockEndingChains, w.ids)
+	}
+	b.Queue(lockLanesOf, w.ids)
+	b.Queue(finishHeld, now, w.ids, w.claims, w.nodes, w.states, w.counts, w.retries, w.returns, w.skips, w.stops,
+		w.delays, w.reasons, w.messages, w.verdicts, w.started, w.durations, w.errReasons, w.errTexts, w.traces,
+		microsPerDay, w.steps.of, w.steps.names, w.steps.definitions, w.steps.places, w.steps.results)
+}
+
+func (w *writtenOutcomes) read(answers pgx.BatchResults) ([]error, error) {
+	locks := 2
+	if w.ends {
+		locks++
+	}
+	if err := skip(answers, locks); err != nil {
+		return nil, err
+	}
+	rows, err := answers.Query()
+	if err != nil {
+		return nil, err
+	}
+	accepted := make([]bool, 0, len(w.ids))
+	var held, known bool
+	if _, err := pgx.ForEachRow(rows, []any{&held, &known}, func() error {
+		accepted = append(accepted, held || known)
+		return nil
+	}); err != nil {
+		return nil, err
+	}
+	results := make([]error, len(w.outcomes))
+	for i, n := range w.as {
+		if !accepted[n] || string(w.outcomes[i].Verdict) != w.verdicts[n] {
+			results[i] = store.ErrLostClaim
+		}
+	}
+	return results, nil
+}
 
 // moveDone moves ended deliveries, whose rows say already how they ended, out of the way of those that
 // live. A dead one that stops its chain is not ended.

@@ -57,20 +57,24 @@ func (t *tx) lockChains(chains []chain) error {
 }
 
 // releaseNext makes the first that waits of the chain its head, unless there is one. The caller holds the
-// chain, and what ended no longer stands in delivery.
+// chain.
 func (t *tx) releaseNext(c chain) error {
 	return t.exec(`UPDATE delivery SET wait = wait & ~1::smallint WHERE id = (
-			SELECT id FROM delivery WHERE lane = $1 AND order_key = $2 ORDER BY id LIMIT 1)
-		AND wait & 1 = 1 AND NOT EXISTS (SELECT FROM delivery h WHERE h.lane = $1 AND h.order_key = $2 AND h.wait & 1 = 0)`,
+			SELECT id FROM delivery WHERE lane = $1 AND order_key = $2 AND (state < 2 OR stops) ORDER BY id LIMIT 1)
+		AND wait & 1 = 1 AND NOT EXISTS (SELECT FROM delivery h WHERE h.lane = $1 AND h.order_key = $2
+			AND (h.state < 2 OR h.stops) AND h.wait & 1 = 0)`,
 		c.lane, []byte(c.key))
 }
 
-// lockLanes locks lanes' rows, in the order of their numbers, after the chains and before deliveries.
+// takeLanes locks lanes' rows, in the order of their numbers.
+const takeLanes = "SELECT FROM lane WHERE id = ANY($1::bigint[]) ORDER BY id FOR NO KEY UPDATE"
+
+// lockLanes locks lanes, after the chains and before deliveries.
 func (t *tx) lockLanes(ids []int64) error {
 	if len(ids) == 0 {
 		return nil
 	}
-	return t.exec("SELECT FROM lane WHERE id = ANY($1::bigint[]) ORDER BY id FOR NO KEY UPDATE", ids)
+	return t.exec(takeLanes, ids)
 }
 
 // clean makes text of what came from outside: PostgreSQL's text takes neither NUL nor what isn't UTF-8.

@@ -1,0 +1,352 @@
+package postgres
+
+import (
+	"context"
+	"slices"
+
+	"github.com/jackc/pgx/v5"
+
+	"relais/internal/core"
+	"relais/internal/store"
+)
+
+const (
+	// asideRounds bounds how often a claim reads again because it met deliveries of paused sources, and
+	// asidePerRound how many it looks at for one lane and class to put those aside.
+	asideRounds   = 3
+	asidePerRound = 256
+)
+
+var errLapsed = core.Errorf(core.CodeUnavailable, "this node's lease has lapsed, and others may have taken over what it runs: %w", store.ErrUnavailable)
+
+// Claim implements store.Lanes. The lanes are locked first, and the candidates read by a statement of its
+// own after that: two nodes that claim from one lane take turns, and the second sees what the first took.
+//
+// A node whose lease has lapsed gets nothing. It may have been stopped between looking at its lease and
+// coming here, and what it took would be taken from it at once.
+func (s *Store) Claim(ctx context.Context, p store.ClaimParams) ([]store.Claimed, error) {
+	lanes := p.Lanes[:0:0]
+	seen := make(map[store.LaneID]bool, len(p.Lanes))
+	for _, room := range p.Lanes {
+		if room.Max > 0 && !seen[room.Lane] {
+			seen[room.Lane] = true
+			lanes = append(lanes, room)
+		}
+	}
+	p.Lanes = lanes
+	if p.Max <= 0 || len(lanes) == 0 {
+		return nil, nil
+	}
+	var claimed []store.Claimed
+	err := s.transact(ctx, func(t *tx) (err error) {
+		claimed, err = t.claim(&p)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return claimed, nil
+}
+
+func (t *tx) claim(p *store.ClaimParams) ([]store.Claimed, error) {
+	for round := 0; ; round++ {
+		found, err := t.candidates(p)
+		if err != nil {
+			return nil, err
+		}
+		if found.aside && round < asideRounds {
+			if err := t.putAside(p); err != nil {
+				return nil, err
+			}
+			continue
+		}
+		chosen := found.choose(p)
+		if len(chosen) == 0 {
+			return nil, nil
+		}
+		return t.take(p, found, chosen)
+	}
+}
+
+// candidate is a delivery that could be claimed.
+type candidate struct {
+	id     int64
+	event  core.EventID
+	day    int32
+	lane   int64
+	before bool // it was claimed before, or is a replay: there may be steps
+}
+
+// laneFree is what a lane can give: its free places, and its candidates by class, each class at most as many.
+type laneFree struct {
+	free    int
+	tokens  float64
+	waiting [core.Classes][]candidate
+}
+
+// found is what a claim sees.
+type found struct {
+	now   int64
+	lanes map[int64]*laneFree
+	// aside tells that deliveries of paused sources were met; they are no candidates.
+	aside bool
+}
+
+// candidates locks the lanes and reads what could be claimed. It reads as many rows of the index as the
+// lane has free places for each class that has any, whatever waits behind them.
+const readCandidates = `WITH RECURSIVE clock AS MATERIALIZED (SELECT relais_now($1) AS now),
+	refilled AS (
+		SELECT l.id, l.running, a.most, a.places, a.rate, CASE WHEN a.rate <= 0 THEN 0 WHEN l.tokens_at = 0 THEN a.burst
+			ELSE least(a.burst, l.tokens + greatest(clock.now - l.tokens_at, 0) / 1e6 * a.rate) END AS tokens
+		FROM unnest($2::bigint[], $3::bigint[], $4::bigint[], $5::float8[], $6::float8[]) AS a(lane, most, places, rate, burst)
+		JOIN lane l ON l.id = a.lane CROSS JOIN clock
+		WHERE NOT EXISTS (SELECT FROM pause p WHERE p.scope = 'all' OR (p.scope = l.kind AND p.name = l.name))),
+	room AS MATERIALIZED (
+		SELECT id AS lane, tokens, least(most, CASE WHEN places > 0 THEN places - running ELSE most END,
+			CASE WHEN rate > 0 THEN floor(tokens)::bigint ELSE most END) AS free FROM refilled),
+	hop AS (
+		SELECT r.lane, r.free, r.tokens, d.class, d.due FROM room r CROSS JOIN LATERAL (
+			SELECT class, due FROM delivery WHERE state = 0 AND wait = 0 AND lane = r.lane
+			ORDER BY class, due LIMIT 1) d WHERE r.free > 0
+		UNION ALL
+		SELECT h.lane, h.free, h.tokens, d.class, d.due FROM hop h CROSS JOIN LATERAL (
+			SELECT class, due FROM delivery WHERE state = 0 AND wait = 0 AND lane = h.lane AND class > h.class
+			ORDER BY class, due LIMIT 1) d)
+	SELECT clock.now, h.lane, h.free, h.tokens, h.class, c.id, c.event, c.event_day, c.claim > 0 OR c.replay > 0,
+		EXISTS (SELECT FROM pause p WHERE p.scope = 'source' AND p.name = c.source)
+	FROM clock CROSS JOIN hop h CROSS JOIN LATERAL (
+		SELECT id, event, event_day, claim, replay, source FROM delivery WHERE state = 0 AND wait = 0 AND lane = h.lane
+		AND class = h.class AND due <= clock.now ORDER BY due, id LIMIT h.free) c
+	WHERE h.due <= clock.now`
+
+func (t *tx) candidates(p *store.ClaimParams) (*found, error) {
+	n := len(p.Lanes)
+	lanes, most, places := laneNumbers(p.Lanes), make([]int64, n), make([]int64, n)
+	rates, bursts := make([]float64, n), make([]float64, n)
+	for i, room := range p.Lanes {
+		most[i], places[i] = int64(min(room.Max, p.Max)), int64(room.Window)
+		rates[i], bursts[i] = room.Rate, max(float64(room.Burst), 1)
+	}
+	f := &found{lanes: make(map[int64]*laneFree, n)}
+	err := t.send(func(b *pgx.Batch) {
+		b.Queue(steadyPlans)
+		b.Queue("SELECT EXISTS (SELECT FROM node WHERE name = $1 AND lease > 0 AND beat + lease < relais_now($2))", clean(p.Node), t.now)
+		b.Queue(takeLanes, lanes)
+		b.Queue(readCandidates, t.now, lanes, most, places, rates, bursts)
+	}, func(results pgx.BatchResults) error {
+		if err := skip(results, 1); err != nil {
+			return err
+		}
+		var lapsed bool
+		if err := results.QueryRow().Scan(&lapsed); err != nil {
+			return err
+		}
+		if lapsed {
+			return errLapsed
+		}
+		if err := skip(results, 1); err != nil {
+			return err
+		}
+		rows, err := results.Query()
+		if err != nil {
+			return err
+		}
+		return f.read(rows)
+	})
+	return f, err
+}
+
+func (f *found) read(rows pgx.Rows) error {
+	var c candidate
+	var lane laneFree
+	var class int
+	var paused bool
+	_, err := pgx.ForEachRow(rows, []any{&f.now, &c.lane, &lane.free, &lane.tokens, &class, &c.id, (*[16]byte)(&c.event), &c.day, &c.before, &paused}, func() error {
+		if paused {
+			f.aside = true
+			return nil
+		}
+		l := f.lanes[c.lane]
+		if l == nil {
+			l = &laneFree{free: lane.free, tokens: lane.tokens}
+			f.lanes[c.lane] = l
+		}
+		l.waiting[class] = append(l.waiting[class], c)
+		return nil
+	})
+	return err
+}
+
+// choose shares each lane's free places among its classes, in the order in which lanes were asked for.
+func (f *found) choose(p *store.ClaimParams) []candidate {
+	var chosen []candidate
+	for _, room := range p.Lanes {
+		lane := f.lanes[int64(room.Lane)]
+		if lane == nil {
+			continue
+		}
+		var counts [core.Classes]int
+		for class := range lane.waiting {
+			counts[class] = len(lane.waiting[class])
+		}
+		for class, share := range core.SharePriorities(min(lane.free, p.Max-len(chosen)), counts) {
+			chosen = append(chosen, lane.waiting[class][:share]...)
+		}
+	}
+	return chosen
+}
+
+// putAside makes deliveries of paused sources wait: a pause costs nothing for what nobody claims. The pauses
+// are locked, so that who ends one waits for this transaction, and releases what it put aside.
+func (t *tx) putAside(p *store.ClaimParams) error {
+	return t.exec(`WITH clock AS MATERIALIZED (SELECT relais_now($1) AS now),
+		paused AS MATERIALIZED (SELECT name FROM pause WHERE scope = 'source' FOR KEY SHARE)
+		UPDATE delivery SET wait = wait | 2::smallint WHERE id = ANY(ARRAY(
+			SELECT c.id FROM clock, unnest($2::bigint[]) a(lane), generate_series(0, $3::int) k(class), LATERAL (
+				SELECT id, source FROM delivery d WHERE d.state = 0 AND d.wait = 0 AND d.lane = a.lane
+				AND d.class = k.class AND d.due <= clock.now ORDER BY d.due, d.id LIMIT $4) c
+			WHERE c.source IN (SELECT name FROM paused) ORDER BY c.id))
+		AND state = 0 AND wait = 0`, t.now, laneNumbers(p.Lanes), core.Classes-1, asidePerRound)
+}
+
+func laneNumbers(rooms []store.LaneRoom) []int64 {
+	lanes := make([]int64, len(rooms))
+	for i, room := range rooms {
+		lanes[i] = int64(room.Lane)
+	}
+	return lanes
+}
+
+// markRunning makes the chosen running, and counts them and their tokens in their lanes. One that was
+// cancelled meanwhile isn't given.
+const markRunning = `WITH taken AS (
+		UPDATE delivery SET state = 1, claim = claim + 1, node = $2 WHERE id = ANY($1::bigint[]) AND state = 0 AND wait = 0
+		RETURNING *),
+	counted AS (
+		UPDATE lane l SET running = l.running + n.count, tokens = coalesce(k.tokens - n.count, l.tokens),
+			tokens_at = CASE WHEN k.tokens IS NULL THEN l.tokens_at ELSE $3 END
+		FROM (SELECT lane, count(*) FROM taken GROUP BY lane) n
+		LEFT JOIN unnest($4::bigint[], $5::float8[]) k(lane, tokens) ON k.lane = n.lane WHERE l.id = n.lane)
+	SELECT ` + deliveryColumns + ` FROM taken d JOIN lane l ON l.id = d.lane`
+
+const readEvents = "SELECT " + eventColumns + " FROM event e WHERE e.id = ANY($1::uuid[]) AND e.day = ANY($2::integer[])"
+
+// take makes the chosen running, and loads what their attempts need.
+func (t *tx) take(p *store.ClaimParams, f *found, chosen []candidate) ([]store.Claimed, error) {
+	w := wanted{at: make(map[int64]int, len(chosen)), asked: map[core.EventID]bool{}, events: map[core.EventID]core.Event{}}
+	for i, c := range chosen {
+		w.at[c.id] = i
+		w.add(c)
+	}
+	var limited []int64
+	var tokens []float64
+	for _, room := range p.Lanes {
+		if lane := f.lanes[int64(room.Lane)]; lane != nil && room.Rate > 0 {
+			limited, tokens = append(limited, int64(room.Lane)), append(tokens, lane.tokens)
+		}
+	}
+	claimed := make([]store.Claimed, len(chosen))
+	err := t.send(func(b *pgx.Batch) {
+		b.Queue(markRunning, w.ids, clean(p.Node), f.now, limited, tokens)
+		b.Queue(readEvents, w.eventIDs, w.days)
+		if len(w.before) > 0 {
+			b.Queue("SELECT delivery, step, definition, result FROM step WHERE delivery = ANY($1::bigint[]) ORDER BY delivery, ordinal", w.before)
+		}
+	}, func(results pgx.BatchResults) error {
+		if err := w.readDeliveries(results, claimed); err != nil {
+			return err
+		}
+		if err := w.readEvents(results.Query()); err != nil || len(w.before) == 0 {
+			return err
+		}
+		return w.readSteps(results, claimed)
+	})
+	if err != nil {
+		return nil, err
+	}
+	if len(w.events) < len(w.eventIDs) {
+		if err := w.readEvents(t.query("SELECT "+eventColumns+" FROM event_kept e WHERE e.id = ANY($1::uuid[])", w.eventIDs)); err != nil {
+			return nil, err
+		}
+	}
+	given := claimed[:0]
+	for i := range claimed {
+		if c := &claimed[i]; c.Delivery.ID != 0 {
+			c.Lane, c.Event = store.LaneID(chosen[i].lane), w.events[c.Delivery.Event]
+			given = append(given, *c)
+		}
+	}
+	return given, nil
+}
+
+// wanted is what a claim asks for, and where it goes.
+type wanted struct {
+	ids      []int64
+	at       map[int64]int
+	before   []int64 // they may have steps
+	asked    map[core.EventID]bool
+	eventIDs [][16]byte
+	days     []int32
+	events   map[core.EventID]core.Event
+}
+
+func (w *wanted) add(c candidate) {
+	w.ids = append(w.ids, c.id)
+	if c.before {
+		w.before = append(w.before, c.id)
+	}
+	if !slices.Contains(w.days, c.day) {
+		w.days = append(w.days, c.day)
+	}
+	if !w.asked[c.event] {
+		w.asked[c.event] = true
+		w.eventIDs = append(w.eventIDs, c.event)
+	}
+}
+
+func (w *wanted) readDeliveries(results pgx.BatchResults, into []store.Claimed) error {
+	rows, err := results.Query()
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		d, err := scanDelivery(rows)
+		if err != nil {
+			return err
+		}
+		into[w.at[int64(d.ID)]].Delivery = d
+	}
+	return rows.Err()
+}
+
+func (w *wanted) readEvents(rows pgx.Rows, err error) error {
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		e, err := scanEvent(rows, true)
+		if err != nil {
+			return err
+		}
+		w.events[e.ID] = e
+	}
+	return rows.Err()
+}
+
+func (w *wanted) readSteps(results pgx.BatchResults, into []store.Claimed) error {
+	rows, err := results.Query()
+	if err != nil {
+		return err
+	}
+	var delivery int64
+	var step store.StepResult
+	_, err = pgx.ForEachRow(rows, []any{&delivery, &step.Step, &step.Definition, (*[]byte)(&step.Result)}, func() error {
+		c := &into[w.at[delivery]]
+		c.Steps = append(c.Steps, step)
+		step.Result = nil
+		return nil
+	})
+	return err
+}
