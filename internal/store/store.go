@@ -299,7 +299,7 @@ type Ledger interface {
 	// nothing changes.
 	OpenEffect(ctx context.Context, p OpenEffect) (Effect, error)
 	// AdvanceEffect moves an effect from one state to another for its holder, or returns ErrLostClaim.
-	// To "sent", it stamps SentAt with the store's clock; the change is durable before it returns.
+	// What is done stays done: nothing moves it. To "sent", it stamps SentAt with the store's clock; the change is durable before it returns.
 	AdvanceEffect(ctx context.Context, p AdvanceEffect) (Effect, error)
 	// ResolveEffect is a person's word on an effect that couldn't be decided.
 	ResolveEffect(ctx context.Context, p ResolveEffect) (Effect, error)

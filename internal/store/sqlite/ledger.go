@@ -88,6 +88,8 @@ func (s *Store) AdvanceEffect(ctx context.Context, p store.AdvanceEffect) (store
 			return t.writeEffect(&e)
 		case e.State == p.To && p.From != p.To:
 			return nil // done before, by a call whose outcome was unknown
+		case e.State == store.EffectDone:
+			return core.Errorf(core.CodeConflict, "the effect %s is done, and stays done", p.Key)
 		case e.State != p.From:
 			return wrongState(&e, p.From)
 		}
@@ -103,7 +105,7 @@ func wrongState(e *store.Effect, want store.EffectState) error {
 
 // advance puts an effect into a state, with the stamps that belong to it.
 func (t *tx) advance(e *store.Effect, to store.EffectState, result json.RawMessage, message string) {
-	e.State, e.Message = to, message
+	e.State, e.Message, e.ResolvedBy = to, message, ""
 	now := moment(t.now)
 	switch to {
 	case store.EffectOpen:

@@ -22,6 +22,8 @@ var ledgerTests = map[string]func(*testing.T, *bench){
 	"effects are listed by key, prefix and state":                   effectsAreListed,
 	"an effect outlives its event's retention":                      effectOutlives,
 	"two deliveries at the same effect at once: one of them has it": effectRace,
+	"what is done stays done":                                       doneStays,
+	"what relais does after a person's word isn't the person's":     doneAfterAbsent,
 }
 
 const key = "default/compta/invoice/estimate/1"
@@ -269,6 +271,42 @@ func effectOutlives(t *testing.T, b *bench) {
 	b.wantCode(err, core.CodeNotFound)
 	if _, err := b.Effect(b.ctx(), key); err != nil {
 		t.Error(err)
+	}
+}
+
+func doneStays(t *testing.T, b *bench) {
+	c := b.running("facture")
+	b.openEffect(c)
+	_, err := b.move(c, store.EffectOpen, store.EffectDone)
+	b.must(err)
+	for _, to := range []store.EffectState{store.EffectOpen, store.EffectSent, store.EffectDone, store.EffectUnknown} {
+		_, err := b.AdvanceEffect(b.ctx(), store.AdvanceEffect{
+			Key: key, Holder: holder(c), From: store.EffectDone, To: to, Result: json.RawMessage(`{"id":8}`),
+		})
+		b.wantCode(err, core.CodeConflict)
+	}
+	if e := b.openEffect(c); e.State != store.EffectDone || string(e.Result) != `{"id":7}` {
+		t.Errorf("it is %+v", e)
+	}
+}
+
+func doneAfterAbsent(t *testing.T, b *bench) {
+	c := b.running("facture")
+	b.openEffect(c)
+	_, err := b.move(c, store.EffectOpen, store.EffectSent)
+	b.must(err)
+	b.must(b.finish(b.outcome(c, store.VerdictDead)))
+	e, err := b.ResolveEffect(b.ctx(), store.ResolveEffect{Key: key, Absent: true, By: "anne"})
+	b.must(err)
+	if e.ResolvedBy != "anne" {
+		t.Errorf("resolved as %+v", e)
+	}
+	c = b.running("facture")
+	b.openEffect(c)
+	for _, move := range [][2]store.EffectState{{store.EffectOpen, store.EffectSent}, {store.EffectSent, store.EffectDone}} {
+		if e, err = b.move(c, move[0], move[1]); err != nil || e.ResolvedBy != "" {
+			t.Errorf("moved by relais, it is %+v, %v", e, err)
+		}
 	}
 }
 
