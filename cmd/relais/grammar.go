@@ -51,6 +51,7 @@ type span struct {
 }
 
 type serveCommand struct {
+	Role        string `enum:"all,ingest,worker" default:"all" help:"${flag_role}"`
 	Listen      string `placeholder:"${ph_addr}" help:"${flag_listen}"`
 	AdminListen string `placeholder:"${ph_addr}" help:"${flag_admin_listen}"`
 }

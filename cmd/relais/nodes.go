@@ -28,11 +28,18 @@ func (p *program) nodes(list *api.List[api.Node]) error {
 	rows := make([][]string, len(list.Items))
 	for i, n := range list.Items {
 		rows[i] = []string{
-			n.Name, p.lang.say("node_" + n.State), n.Role, n.Version, when(n.Since), short(time.Since(n.BeatAt)),
+			n.Name, p.lang.say(nodeState(n)), n.Role, n.Version, when(n.Since), short(time.Since(n.BeatAt)),
 			strconv.Itoa(n.Running), clip(n.Routes, 13), p.lang.say(sameRoutes(n)), p.spool(n.Spool),
 		}
 	}
 	return p.table("head_nodes", rows)
+}
+
+func nodeState(n api.Node) string {
+	if n.State == "alive" {
+		return "node_alive"
+	}
+	return "node_gone"
 }
 
 // sameRoutes tells whether a node read the routes that are in force.
@@ -47,9 +54,9 @@ func (p *program) spool(s *api.Spool) string {
 	switch {
 	case s == nil:
 		return "-"
-	case s.Events == 0 && s.Refused == 0:
+	case s.Events == 0 && s.Aside == 0:
 		return p.lang.say("spool_empty")
 	default:
-		return p.lang.say("spool_holds", s.Events, size(s.Bytes), s.Refused)
+		return p.lang.say("spool_holds", s.Events, size(s.Bytes), s.Aside)
 	}
 }

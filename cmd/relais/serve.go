@@ -28,7 +28,7 @@ func (s *serveCommand) Run(p *program) error {
 		runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + 1)
 	}
 	o := p.appOptions()
-	o.Listen, o.AdminListen = s.Listen, s.AdminListen
+	o.Listen, o.AdminListen, o.Role = s.Listen, s.AdminListen, app.Role(s.Role)
 	a, err := app.New(p.ctx, o)
 	if core.CodeOf(err) == core.CodeConflict {
 		return &failure{exitAway, err.Error(), p.lang.say("hint_serve_locked", filepath.Join(p.flags.Data, api.SocketName))}

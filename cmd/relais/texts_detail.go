@@ -35,6 +35,10 @@ Codes de sortie : 0 fait, 1 refusé ou échoué, 2 ligne de commande erronée, 3
 		"Example:\n\n  relais status --data /var/lib/relais",
 		"Exemple :\n\n  relais status --data /var/lib/relais",
 	},
+	"nodes": {
+		"On PostgreSQL, several relais share one store. Each tells of itself every few seconds; one that hasn't for\n9 s is gone, and the others take over what it ran.\n\nExample:\n\n  relais nodes --config relais.yaml",
+		"Sur PostgreSQL, plusieurs relais partagent une base. Chacun donne signe de vie toutes les quelques secondes ;\ncelui qui se tait 9 s est tenu pour disparu, et les autres reprennent ce qu'il faisait.\n\nExemple :\n\n  relais nodes --config relais.yaml",
+	},
 	"reload": {
 		"Example:\n\n  relais check\n  relais reload",
 		"Exemple :\n\n  relais check\n  relais reload",

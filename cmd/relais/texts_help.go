@@ -41,6 +41,7 @@ var helpTexts = map[string]text{
 	"flag_cursor":        {"Go on where the page before ended.", "Continuer où la page précédente s'arrête."},
 	"flag_since":         {"Not before: a time, a day, or how long ago (90m, 7d).", "Pas avant : une date, un jour, ou une durée écoulée (90m, 7d)."},
 	"flag_until":         {"Before: a time, a day, or how long ago.", "Avant : une date, un jour, ou une durée écoulée."},
+	"flag_role":          {"What this node does: all; ingest takes webhooks in and leaves deliveries to others; worker delivers.", "Ce que fait ce nœud : all, tout ; ingest reçoit les webhooks et laisse les livraisons aux autres ; worker livre."},
 	"flag_listen":        {"Address for webhooks, instead of the file's.", "Adresse des webhooks, à la place de celle du fichier."},
 	"flag_admin_listen":  {"Address for health and metrics, instead of the file's.", "Adresse de l'état et des métriques, à la place de celle du fichier."},
 	"flag_once":          {"Tell the story and leave: 0 when all went as it should, 1 otherwise.", "Raconter et quitter : 0 si tout s'est passé comme prévu, 1 sinon."},

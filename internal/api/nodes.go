@@ -20,11 +20,11 @@ type Told struct {
 
 // Spool is what a node acknowledged while the database was away.
 type Spool struct {
-	Events int64     `json:"events"`
+	State  string    `json:"state" enum:"direct,spooling,draining"`
+	Events int       `json:"events"`
 	Bytes  int64     `json:"bytes"`
 	Oldest time.Time `json:"oldest,omitzero"`
-	// Refused are events that the database refuses for a fault of their own; they stay in the spool.
-	Refused int64 `json:"refused" doc:"Kept aside: the database refuses them for a fault of their own"`
+	Aside  int       `json:"aside" doc:"Events that the database refuses for a fault of their own; they are kept in the spool"`
 }
 
 // Node is one process that works on the store, or did.

@@ -6,6 +6,7 @@ package app
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -24,6 +25,7 @@ import (
 	"relais/internal/lane"
 	"relais/internal/step"
 	"relais/internal/store"
+	"relais/internal/store/spool"
 	"relais/internal/store/sqlite"
 	"relais/internal/telemetry"
 )
@@ -35,9 +37,11 @@ type Options struct {
 	Data   string
 	// Listen and AdminListen override the file's where they are set.
 	Listen, AdminListen string
-	Version             string
-	Env                 func(string) (string, bool)
-	Log                 io.Writer
+	// Role is what this node does; "" is all.
+	Role    Role
+	Version string
+	Env     func(string) (string, bool)
+	Log     io.Writer
 	// Ready is called once, when requests are answered; it may be nil.
 	Ready func(Addresses)
 	// ReadyDelay overrides the file's where it is set: a demonstration has no load balancer to wait for.
@@ -70,6 +74,8 @@ type App struct {
 	// begun is the configuration of the start, some of which stays in force until the next one.
 	begun      *config.Config
 	current    atomic.Pointer[generation]
+	inForce    atomic.Pointer[inForce]
+	spool      *spool.Spool // nil where there is none
 	refused    atomic.Pointer[api.RefusedReload]
 	notReady   atomic.Pointer[[]string]
 	fanOutWake chan struct{}
@@ -88,16 +94,16 @@ func New(ctx context.Context, o Options) (*App, error) {
 	}
 	log.HideSecrets(revealed(cfg.Secrets))
 	warn(ctx, log.Logger, cfg)
-	if cfg.Store != (config.Secret{}) {
-		return nil, core.Errorf(core.CodeInvalid, "store: only the embedded store is there yet; leave store out")
-	}
 	a := &App{
 		options: o, log: log, metrics: telemetry.NewMetrics(o.Version), started: time.Now(),
-		node: nodeName(), fanOutWake: make(chan struct{}, 1),
+		node: nodeName(shared(cfg)), fanOutWake: make(chan struct{}, 1),
 	}
 	a.narrator = &narrator{log: log.Logger}
 	a.setNotReady("starting")
-	opened, err := sqlite.Open(ctx, sqlite.Options{Dir: o.Data, Sync: o.sync, Log: log.Logger})
+	if err := makeData(o.Data); err != nil {
+		return nil, err
+	}
+	opened, err := openStore(ctx, cfg, o, log.Logger, cfg.Ingest.Spool)
 	if err != nil {
 		return nil, err
 	}
@@ -146,13 +152,18 @@ func warn(ctx context.Context, log *slog.Logger, cfg *config.Config) {
 	}
 }
 
-// nodeName tells this node from others of its store.
-func nodeName() string {
+// nodeName tells this node from others of its store. Containers have the same name and number each;
+// a folder's store has one process at a time, which finds its own deliveries again under the same name.
+func nodeName(shared bool) string {
 	host, err := os.Hostname()
 	if err != nil {
 		host = "node"
 	}
-	return fmt.Sprintf("%s-%d", host, os.Getpid())
+	name := fmt.Sprintf("%s-%d", host, os.Getpid())
+	if shared {
+		name += "-" + rand.Text()[:6]
+	}
+	return name
 }
 
 func (a *App) stepOptions() step.Options {
@@ -169,10 +180,13 @@ func (a *App) assemble(ctx context.Context, cfg *config.Config) error {
 	if a.options.opened != nil {
 		a.options.opened(first.connections)
 	}
+	if err := a.openSpool(cfg); err != nil {
+		return err
+	}
 	a.watchStore()
 	a.metrics.SetSources(sourceNames(cfg))
 	a.lanes = lane.New(lane.Options{
-		Store: a.store, Node: a.node, Alone: true, Log: a.log.Logger, Metrics: a.metrics, OnDead: a.onDead,
+		Store: a.store, Node: a.node, Alone: !shared(cfg), Log: a.log.Logger, Metrics: a.metrics, OnDead: a.onDead,
 		Settings: a.settings,
 		Bounds: lane.Bounds{
 			Running: cfg.Lanes.Running, Bytes: cfg.Lanes.Bytes, Window: cfg.Lanes.Window, Timeout: cfg.Lanes.Timeout,
@@ -181,25 +195,48 @@ func (a *App) assemble(ctx context.Context, cfg *config.Config) error {
 		},
 	})
 	a.ingest, err = ingest.New(ingest.Options{
-		Store: a.store, Match: func(event *core.Event) ingest.Matched { return a.current.Load().match(event) }, Wake: a.stored, Metrics: a.metrics, Log: a.log.Logger,
+		Store: a.intake(), InFlight: inFlight(cfg), Match: a.match, Wake: a.stored, Metrics: a.metrics, Log: a.log.Logger,
 		SourceMetrics: func(name string) ingest.SourceMetrics { return a.metrics.Source(name) },
 		Settings:      ingestSettings(first),
 	})
 	if err != nil {
 		return err
 	}
-	return a.activate(ctx, first)
+	err = a.activate(ctx, first)
+	if a.spool != nil && errors.Is(err, store.ErrUnavailable) {
+		// What comes in is kept in the spool; the routes are put in force when the database is back.
+		a.log.WarnContext(ctx, "the database is away; events are kept in the spool", "error", err)
+		return a.replace(first)
+	}
+	return err
+}
+
+func inFlight(cfg *config.Config) int {
+	if shared(cfg) {
+		return appendsInFlight
+	}
+	return 1
 }
 
 // activate puts a generation in force: first in the store, so that a delivery never names a route that
 // the store doesn't know, then for what comes in and for what runs.
 func (a *App) activate(ctx context.Context, g *generation) error {
-	err := a.store.Activate(ctx, store.RouteSet{
-		Hash: g.config.Hash, Node: a.node, Destinations: g.routes.Destinations(), Text: g.config.Redacted,
-	})
-	if err != nil {
+	set := store.RouteSet{
+		Hash: g.config.Hash, Node: a.node, Destinations: g.routes.Destinations(), Text: g.config.Redacted, Routes: g.shared,
+	}
+	if err := a.store.Activate(ctx, set); err != nil {
 		return err
 	}
+	if shared(g.config) {
+		if err := a.setInForce(set); err != nil {
+			return err
+		}
+	}
+	return a.replace(g)
+}
+
+// replace puts a generation in the place of the one before on this node.
+func (a *App) replace(g *generation) error {
 	a.metrics.SetSources(sourceNames(g.config))
 	a.metrics.Loaded(g.loadedAt)
 	old := a.current.Swap(g)
@@ -208,7 +245,7 @@ func (a *App) activate(ctx context.Context, g *generation) error {
 		return err
 	}
 	a.lanes.Wake()
-	if old != nil {
+	if old != nil && old != g {
 		old.egress.CloseIdle()
 	}
 	return nil
@@ -218,7 +255,7 @@ func (a *App) activate(ctx context.Context, g *generation) error {
 func (a *App) settings(d core.Destination) (lane.Settings, lane.Runner, bool) {
 	now := a.current.Load()
 	p, ok := now.programs[d]
-	return p.settings, narrated{p.steps, a.narrator, now.hide}, ok
+	return p.settings, narrated{p.steps, a.narrator, now.hide}, ok && a.canRun(now, d)
 }
 
 // stored is called when a batch was stored.

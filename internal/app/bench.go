@@ -2,13 +2,13 @@ package app
 
 import (
 	"context"
+	"log/slog"
 	"net/http"
 	"time"
 
 	"relais/internal/ingest"
 	"relais/internal/route"
 	"relais/internal/store"
-	"relais/internal/store/sqlite"
 )
 
 // NoStore is a handler that verifies and answers by the configuration and stores nothing: what the rest
@@ -36,9 +36,9 @@ func OpenStore(ctx context.Context, o Options) (store.Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	s, err := sqlite.Open(ctx, sqlite.Options{Dir: o.Data})
+	s, err := openStore(ctx, cfg, o, slog.New(slog.DiscardHandler), false)
 	if err != nil {
 		return nil, err
 	}
-	return s, s.Activate(ctx, store.RouteSet{Hash: cfg.Hash, Node: nodeName(), Destinations: routes.Destinations(), Text: cfg.Redacted})
+	return s, s.Activate(ctx, store.RouteSet{Hash: cfg.Hash, Node: nodeName(shared(cfg)), Destinations: routes.Destinations(), Text: cfg.Redacted})
 }

@@ -15,17 +15,16 @@ import (
 	"relais/internal/ingest"
 	"relais/internal/route"
 	"relais/internal/store"
-	"relais/internal/store/sqlite"
 )
 
 // control is the API of a running relais.
 func (a *App) control() http.Handler {
 	return api.New(api.Deps{
 		Store:          a.store,
-		Routes:         func() api.Routes { return a.current.Load().routes },
+		Routes:         func() api.Routes { return replayRoutes{a.routes(), a.current.Load().routes} },
 		Sources:        func() []string { return sourceNames(a.current.Load().config) },
 		Where:          where,
-		RetryRejection: retrier(a.store, a.current.Load, a.stored),
+		RetryRejection: retrier(a.store, a.current.Load, a.match, a.stored),
 		Config:         runningConfig{a},
 		BackUp:         backUp(a.store),
 		State:          a.state,
@@ -56,13 +55,13 @@ func where(condition string) (api.Predicate, error) {
 }
 
 // retrier verifies a refused request again by the configuration in force.
-func retrier(s ingest.RetryStore, inForce func() *generation, wake func([]store.Accepted, []store.Appended)) func(context.Context, *store.Rejection) (core.EventID, error) {
+func retrier(s ingest.RetryStore, inForce func() *generation, match func(*core.Event) ingest.Matched, wake func([]store.Accepted, []store.Appended)) func(context.Context, *store.Rejection) (core.EventID, error) {
 	return func(ctx context.Context, r *store.Rejection) (core.EventID, error) {
 		g := inForce()
 		for _, src := range g.sources {
 			if src.Name == r.Source {
 				return ingest.RetryRejection(ctx, s, ingest.RetryParams{
-					Source: src, Match: g.match, Wake: wake, PublicURL: g.config.PublicURL,
+					Source: src, Match: match, Wake: wake, PublicURL: g.config.PublicURL,
 				}, r)
 			}
 		}
@@ -145,7 +144,7 @@ const NotRunning = "not running"
 // it is closed, so there are never two writers.
 type Stopped struct {
 	http.Handler
-	store *sqlite.Store
+	store store.Store
 }
 
 // Close lets go of the folder.
@@ -154,18 +153,18 @@ func (s *Stopped) Close() error { return s.store.Close() }
 // Open opens a stopped relais' data folder. A configuration that can't be read leaves what is stored
 // readable: only replays need routes.
 func Open(ctx context.Context, o Options) (*Stopped, error) {
-	if _, err := os.Stat(o.Data); err != nil {
-		return nil, core.Errorf(core.CodeNotFound, "there is no data folder %s: give the one that serve uses with --data", o.Data)
-	}
-	opened, err := sqlite.Open(ctx, sqlite.Options{Dir: o.Data})
+	g, err := stoppedGeneration(o)
 	if err != nil {
 		return nil, err
 	}
-	g, err := stoppedGeneration(o)
-	if err != nil {
-		return nil, errors.Join(err, opened.Close())
+	if _, err := os.Stat(o.Data); err != nil && !shared(g.config) {
+		return nil, core.Errorf(core.CodeNotFound, "there is no data folder %s: give the one that serve uses with --data", o.Data)
 	}
 	log := slog.New(slog.NewTextHandler(o.Log, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	opened, err := openStore(ctx, g.config, o, log, false)
+	if err != nil {
+		return nil, err
+	}
 	started := time.Now()
 	inForce := func() *generation { return g }
 	return &Stopped{store: opened, Handler: api.New(api.Deps{
@@ -173,7 +172,7 @@ func Open(ctx context.Context, o Options) (*Stopped, error) {
 		Routes:         func() api.Routes { return g.routes },
 		Sources:        func() []string { return sourceNames(g.config) },
 		Where:          where,
-		RetryRejection: retrier(opened, inForce, nil),
+		RetryRejection: retrier(opened, inForce, g.match, nil),
 		Config:         stoppedConfig{o, g},
 		BackUp:         backUp(opened),
 		State:          func() api.State { return api.State{StartedAt: started, Reasons: []string{NotRunning}} },

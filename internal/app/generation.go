@@ -1,6 +1,7 @@
 package app
 
 import (
+	"encoding/json"
 	"errors"
 	"log/slog"
 	"strings"
@@ -29,7 +30,10 @@ type generation struct {
 	sources  []*source.Source
 	routes   *route.Set
 	programs map[core.Destination]program
-	egress   *egress.Egress
+	// shared is what other nodes need of the routes; definitions tell whether this node's are theirs.
+	shared      json.RawMessage
+	definitions map[core.Destination]string
+	egress      *egress.Egress
 	// hide takes the configuration's secrets out of what is said of an attempt.
 	hide *strings.Replacer
 
@@ -82,7 +86,11 @@ func build(c *config.Config, options step.Options, now time.Time) (*generation, 
 	if len(problems) > 0 {
 		return nil, problems
 	}
-	return g, nil
+	if g.shared, err = g.routes.Encode(g.hide); err != nil {
+		return nil, err
+	}
+	_, g.definitions, err = route.Decode(g.shared, c.Hash)
+	return g, err
 }
 
 func laneSettings(r *config.Route) lane.Settings {

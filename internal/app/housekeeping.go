@@ -71,7 +71,7 @@ func (a *App) fanOut(ctx context.Context) {
 }
 
 func (a *App) expand(ctx context.Context, order store.FanOut) error {
-	routes := a.current.Load().routes
+	routes := a.routes()
 	for cursor, done := order.Cursor, false; !done; {
 		var page []store.NewDelivery
 		page, done = routes.MatchAfter(&order.Event, cursor, route.FanOutAbove)

@@ -50,6 +50,9 @@ func (a *App) Run(ctx context.Context) error {
 	defer stopWork()
 	var background sync.WaitGroup
 	background.Go(func() {
+		if a.options.role() == RoleIngest {
+			return
+		}
 		if err := a.lanes.Run(work); err != nil && work.Err() == nil {
 			failed <- err
 		}
@@ -59,7 +62,7 @@ func (a *App) Run(ctx context.Context) error {
 			failed <- err
 		}
 	})
-	for _, keep := range []func(context.Context){a.retain, a.recount, a.fanOut} {
+	for _, keep := range a.keepers() {
 		background.Go(func() { keep(work) })
 	}
 	a.setNotReady()
@@ -85,6 +88,21 @@ func (a *App) Run(ctx context.Context) error {
 	err = errors.Join(err, admin.Close(), control.Close(), a.store.Close())
 	a.log.InfoContext(ctx, "relais has stopped")
 	return err
+}
+
+// keepers is the housekeeping of this node.
+func (a *App) keepers() []func(context.Context) {
+	keepers := []func(context.Context){a.tell}
+	if a.options.role() != RoleIngest {
+		keepers = append(keepers, a.retain, a.recount, a.fanOut)
+	}
+	if shared(a.begun) {
+		keepers = append(keepers, a.follow)
+	}
+	if a.spool != nil {
+		keepers = append(keepers, a.spool.Run)
+	}
+	return keepers
 }
 
 func (a *App) listen(ctx context.Context) (*listeners, error) {
@@ -126,6 +144,10 @@ func (a *App) publicServer() *http.Server {
 	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/health" && (r.Method == http.MethodGet || r.Method == http.MethodHead) {
 			health.ServeHTTP(w, r)
+			return
+		}
+		if a.options.role() == RoleWorker {
+			http.Error(w, "this node takes no webhooks in: it was started as a worker", http.StatusNotFound)
 			return
 		}
 		a.ingest.ServeHTTP(w, r)

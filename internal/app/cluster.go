@@ -1,0 +1,168 @@
+package app
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"strings"
+	"time"
+
+	"relais/internal/api"
+	"relais/internal/core"
+	"relais/internal/ingest"
+	"relais/internal/route"
+	"relais/internal/store"
+)
+
+const (
+	// followEvery bounds how long a node matches by routes that another one has replaced.
+	followEvery = time.Second
+	tellEvery   = 3 * time.Second
+)
+
+// inForce is the set of routes that every node matches by: the one that was activated last, by this node or
+// by another. A process that has its store for itself has none, and matches by its own configuration.
+type inForce struct {
+	routes      *route.Set
+	definitions map[core.Destination]string
+	text        string
+}
+
+// match is what ingest asks about an event.
+func (a *App) match(event *core.Event) ingest.Matched {
+	routes := a.routes()
+	deliveries, fanOut := routes.Match(event)
+	return ingest.Matched{Deliveries: deliveries, FanOut: fanOut, RouteSet: routes.Hash()}
+}
+
+// routes are those that events are matched by.
+func (a *App) routes() *route.Set {
+	if f := a.inForce.Load(); f != nil {
+		return f.routes
+	}
+	return a.current.Load().routes
+}
+
+// canRun tells whether a destination's route is in this node's configuration as it is in force. Deliveries
+// of one that isn't are left to nodes that have it.
+func (a *App) canRun(g *generation, d core.Destination) bool {
+	f := a.inForce.Load()
+	return f == nil || f.definitions[d] == g.definitions[d]
+}
+
+// setInForce takes over the routes that some node put in force.
+func (a *App) setInForce(set store.RouteSet) error {
+	routes, definitions, err := route.Decode(set.Routes, set.Hash)
+	if err != nil {
+		return err
+	}
+	a.inForce.Store(&inForce{routes: routes, definitions: definitions, text: string(set.Routes)})
+	return nil
+}
+
+// follow keeps this node on the routes that were activated last.
+func (a *App) follow(ctx context.Context) {
+	for wait(ctx, followEvery) {
+		if err := a.followOnce(ctx); err != nil {
+			a.complain(ctx, "looking for the routes in force", err)
+		}
+	}
+}
+
+func (a *App) followOnce(ctx context.Context) error {
+	a.reloading.Lock()
+	defer a.reloading.Unlock()
+	if a.inForce.Load() == nil { // the database was away when this node started
+		return a.activate(ctx, a.current.Load())
+	}
+	set, err := a.store.Active(ctx)
+	if err != nil || set.Hash == "" {
+		return err
+	}
+	if now := a.inForce.Load(); now.routes.Hash() == set.Hash && now.text == string(set.Routes) {
+		return nil
+	}
+	if err := a.setInForce(set); err != nil {
+		return err
+	}
+	own := a.current.Load()
+	left := 0
+	for _, d := range a.routes().Destinations() {
+		if !a.canRun(own, d) {
+			left++
+		}
+	}
+	a.log.InfoContext(ctx, "another node's routes are in force", "node", set.Node, "hash", set.Hash, "left_to_others", left)
+	a.lanes.Wake()
+	return nil
+}
+
+// tell keeps what this node says of itself in the store.
+func (a *App) tell(ctx context.Context) {
+	for {
+		if err := a.tellOnce(ctx); err != nil && !errors.Is(err, store.ErrUnavailable) {
+			a.complain(ctx, "telling of this node", err)
+		}
+		if !wait(ctx, tellEvery) {
+			return
+		}
+	}
+}
+
+func (a *App) tellOnce(ctx context.Context) error {
+	told := api.Told{
+		Version: a.options.Version, Role: string(a.options.role()), Routes: a.current.Load().routes.Hash(), Active: a.routes().Hash(),
+	}
+	if a.spool != nil {
+		s := a.spool.Status()
+		told.Spool = &api.Spool{State: string(s.State), Events: s.Events, Bytes: s.Bytes, Oldest: s.Oldest, Aside: s.Aside}
+	}
+	text, err := json.Marshal(told)
+	if err != nil {
+		return err
+	}
+	return a.store.Tell(ctx, a.node, text)
+}
+
+// rematch finds where spooled events go by the routes that are in force now.
+func (a *App) rematch(_ context.Context, batch []store.Accepted) error {
+	if a.inForce.Load() == nil {
+		return core.Errorf(core.CodeUnavailable, "the routes in force aren't known yet")
+	}
+	for i := range batch {
+		to := a.match(&batch[i].Event)
+		batch[i].Deliveries, batch[i].FanOut, batch[i].RouteSet = to.Deliveries, to.FanOut, to.RouteSet
+	}
+	return nil
+}
+
+// Role is what a node does.
+type Role string
+
+// Roles.
+const (
+	RoleAll    Role = "all"
+	RoleIngest Role = "ingest" // takes webhooks in, and leaves deliveries to others
+	RoleWorker Role = "worker" // delivers, and takes no webhooks in
+)
+
+func (o Options) role() Role {
+	if o.Role == "" {
+		return RoleAll
+	}
+	return o.Role
+}
+
+// replayRoutes are what the API asks of routes: matching by those in force, steps by this node's own, since
+// others' aren't known.
+type replayRoutes struct {
+	*route.Set
+	own *route.Set
+}
+
+func (r replayRoutes) Steps(to core.Destination) []string { return r.own.Steps(to) }
+
+// isURL tells a PostgreSQL's address from anything else.
+func isURL(s string) bool {
+	return strings.HasPrefix(s, "postgres://") || strings.HasPrefix(s, "postgresql://")
+}
