@@ -6,7 +6,7 @@ import "time"
 // text is missing in a language doesn't build; the examples of a command stand under its name.
 type grammar struct {
 	Config string `short:"c" default:"relais.yaml" env:"RELAIS_CONFIG" placeholder:"${ph_file}" help:"${flag_config}"`
-	Data   string `short:"d" default:"relais-data" env:"RELAIS_DATA" placeholder:"${ph_dir}" help:"${flag_data}"`
+	Data   string `short:"d" env:"RELAIS_DATA" placeholder:"${ph_dir}" help:"${flag_data}"`
 
 	Serve      serveCommand      `cmd:"" help:"${cmd_serve}"`
 	Demo       demoCommand       `cmd:"" help:"${cmd_demo}"`

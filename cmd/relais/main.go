@@ -11,6 +11,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"runtime/debug"
 	"time"
 
@@ -78,6 +79,10 @@ func (p *program) run() int {
 	if err != nil {
 		return p.misused(err)
 	}
+	if p.flags.Data == "" {
+		// Beside the configuration, as .env is: where a command is typed doesn't choose what it works on.
+		p.flags.Data = filepath.Join(filepath.Dir(p.flags.Config), dataName)
+	}
 	command.Bind(p)
 	if err := command.Run(); err != nil {
 		return p.fail(err)
@@ -87,6 +92,9 @@ func (p *program) run() int {
 	}
 	return exitDone
 }
+
+// dataName is the data folder where none is given.
+const dataName = "relais-data"
 
 // Exit codes, as "relais --help" lists them.
 const (

@@ -35,7 +35,7 @@ var helpTexts = map[string]text{
 
 	"flag_help":          {"Show help for a command.", "Afficher l'aide d'une commande."},
 	"flag_config":        {"Configuration file.", "Fichier de configuration."},
-	"flag_data":          {"Data folder.", "Dossier des données."},
+	"flag_data":          {"Data folder; relais-data beside the configuration file where it is left out.", "Dossier des données ; sinon relais-data, à côté du fichier de configuration."},
 	"flag_json":          {"Print JSON.", "Écrire du JSON."},
 	"flag_limit":         {"Show this many at most.", "En montrer au plus autant."},
 	"flag_cursor":        {"Go on where the page before ended.", "Continuer où la page précédente s'arrête."},
