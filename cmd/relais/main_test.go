@@ -162,14 +162,25 @@ func until(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Fatalf("%q is never in the output; the last:\n%s", args[0], ts.ReadFile("stdout"))
 }
 
-// get writes what an address answers to the file "got".
+// get writes what an address answers to the file "got"; with a pattern, once that is in it: a request is
+// counted after its answer left.
 func get(ts *testscript.TestScript, _ bool, args []string) {
-	answer, err := http.Get(args[0])
-	ts.Check(err)
-	defer answer.Body.Close()
-	text, err := io.ReadAll(answer.Body)
-	ts.Check(err)
-	ts.Check(os.WriteFile(ts.MkAbs("got"), text, 0o600))
+	pattern := regexp.MustCompile(strings.Join(args[1:], " "))
+	again := time.NewTicker(50 * time.Millisecond)
+	defer again.Stop()
+	var text []byte
+	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); <-again.C {
+		answer, err := http.Get(args[0])
+		ts.Check(err)
+		text, err = io.ReadAll(answer.Body)
+		ts.Check(err)
+		ts.Check(answer.Body.Close())
+		if pattern.Match(text) {
+			ts.Check(os.WriteFile(ts.MkAbs("got"), text, 0o600))
+			return
+		}
+	}
+	ts.Fatalf("%q is never in the answer of %s; the last:\n%s", pattern, args[0], text)
 }
 
 // mute puts a socket into a data folder on which nobody ever answers.
