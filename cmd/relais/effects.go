@@ -39,6 +39,9 @@ func (p *program) effectResult(e *api.Effect) string {
 	if e.Message != "" && e.State != "done" {
 		return e.Message
 	}
+	if e.State == "open" {
+		return p.lang.say("effect_open")
+	}
 	var object map[string]json.RawMessage
 	if err := json.Unmarshal(e.Result, &object); err != nil {
 		return oneLine(string(e.Result))
@@ -75,6 +78,9 @@ func (e *effectsShow) Run(p *program) error {
 func (p *program) effect(e *api.Effect) error {
 	err := p.fields("f_key", e.Key, "f_kind", e.Kind, "f_state", e.State, "f_delivery", e.Delivery, "f_opened", when(e.OpenedAt),
 		"f_sent", when(e.SentAt), "f_done", when(e.DoneAt), "f_result", string(e.Result), "f_message", e.Message, "f_resolved_by", e.ResolvedBy)
+	if err == nil && e.State == "open" {
+		p.say("hint_open")
+	}
 	if err == nil && (e.State == "unknown" || e.State == "sent") {
 		p.say("hint_unknown", e.Key, e.Key)
 	}

@@ -96,8 +96,8 @@ Codes de sortie : 0 fait, 1 refusé ou échoué, 2 ligne de commande erronée, 3
 		"Seule une requête dont la signature était fausse, et rien d'autre, est gardée entière et peut être vérifiée à nouveau.\n\nExemple :\n\n  relais rejections retry --source sellsy",
 	},
 	"effects list": {
-		"Example:\n\n  relais effects list --state unknown",
-		"Exemple :\n\n  relais effects list --state unknown",
+		"A done effect was done. An open one was not sent: its delivery had nothing to do, or ended before. A sent one is being done or looked for; an unknown one waits for you. DELIVERY is the last that was at it.\n\nExample:\n\n  relais effects list --state unknown",
+		"Un effet done est fait. Un effet open n'a pas été envoyé : sa livraison n'avait rien à faire, ou a fini avant. Un effet sent est en cours ou recherché ; un effet unknown vous attend. LIVRAISON est la dernière qui s'en est occupée.\n\nExemple :\n\n  relais effects list --state unknown",
 	},
 	"effects show": {
 		"Example:\n\n  relais effects show default/compta/invoice/estimate/52437688",

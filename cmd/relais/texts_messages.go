@@ -59,6 +59,8 @@ var messages = map[string]text{
 	"routes_other":           {"others are", "d'autres le sont"},
 	"spool_empty":            {"empty", "vide"},
 	"spool_holds":            {"%d events, %s, %d refused", "%d événements, %s, %d refusés"},
+	"effect_open":            {"nothing was sent", "rien n'a été envoyé"},
+	"hint_open":              {"Nothing was sent, and nothing waits here: an event that gets as far does it.", "Rien n'a été envoyé, et rien n'attend ici : un événement qui mènera jusque-là le fera."},
 	"no_pauses":              {"Nothing is paused.", "Rien n'est en pause."},
 	"mark_repeat":            {"repeats %s", "répète %s"},
 	"mark_redacted":          {"redacted", "expurgé"},
