@@ -77,7 +77,7 @@ func Run(ctx context.Context, o Options) (err error) {
 
 	running, cancel := context.WithCancel(ctx)
 	defer cancel()
-	stopped, err := s.start(running, o.Version)
+	stopped, err := s.start(running, o.Version, freeAddress(ctx, "127.0.0.1:3000"), "127.0.0.1:0")
 	if err != nil {
 		return err
 	}
@@ -91,10 +91,20 @@ func Run(ctx context.Context, o Options) (err error) {
 	return errors.Join(err, <-stopped)
 }
 
-// start runs relais in this process and returns once it is ready.
-func (s *story) start(ctx context.Context, version string) (stopped <-chan error, err error) {
+// start runs relais in this process on the first of the addresses that it can listen on, and returns once
+// it is ready: an address that was free a moment ago may be taken.
+func (s *story) start(ctx context.Context, version string, addresses ...string) (stopped <-chan error, err error) {
+	for _, address := range addresses {
+		if stopped, err = s.startOn(ctx, version, address); err == nil || ctx.Err() != nil {
+			break
+		}
+	}
+	return stopped, err
+}
+
+func (s *story) startOn(ctx context.Context, version, address string) (stopped <-chan error, err error) {
 	config := filepath.Join(s.dir, "relais.yaml")
-	text := fmt.Sprintf(configuration, freeAddress(ctx, "127.0.0.1:3000"), signingKey, s.sellsy.url)
+	text := fmt.Sprintf(configuration, address, signingKey, s.sellsy.url)
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		return nil, err
 	}
