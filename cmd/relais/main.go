@@ -12,7 +12,10 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"regexp"
 	"runtime/debug"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/alecthomas/kong"
@@ -69,6 +72,8 @@ func (p *program) run() int {
 		args = []string{"--help"}
 	case len(args) == 1 && args[0] == "--version":
 		args = []string{"version"}
+	case args[0] == "help":
+		args = append(slices.Clone(args[1:]), "--help")
 	}
 	code, left := 0, false
 	parser.Exit = func(status int) { code, left = status, true }
@@ -130,6 +135,18 @@ func (p *program) fail(err error) int {
 	return f.code
 }
 
+var unexpectedID = regexp.MustCompile(`^unexpected argument ((?:evt|dlv)_\w+|\d+|\S+/\S+)`)
+
+// showOf is the command that shows the thing whose id was given to a list.
+func showOf(path, message string) string {
+	found := unexpectedID.FindStringSubmatch(message)
+	command, _, _ := strings.Cut(strings.TrimPrefix(path, "relais "), " ")
+	if found == nil || !slices.Contains([]string{"events", "deliveries", "rejections", "effects"}, command) {
+		return ""
+	}
+	return "relais " + command + " show " + found[1]
+}
+
 // misused tells what is wrong with the command line, and where help is.
 func (p *program) misused(err error) int {
 	path := "relais"
@@ -137,6 +154,10 @@ func (p *program) misused(err error) int {
 	if errors.As(err, &parse) && parse.Context != nil && parse.Context.Selected() != nil {
 		path = parse.Context.Selected().FullPath()
 	}
-	p.complain("relais: %s\n%s\n", p.lang.usage(err.Error()), p.lang.say("see_help", path))
+	p.complain("relais: %s\n", p.lang.usage(err.Error()))
+	if show := showOf(path, err.Error()); show != "" {
+		p.complain("%s\n", p.lang.say("did_you_mean", show))
+	}
+	p.complain("%s\n", p.lang.say("see_help", path))
 	return exitUsage
 }

@@ -18,9 +18,12 @@ import (
 // Compiler compiles expressions against the names that exist where they stand.
 type Compiler struct {
 	env     *cel.Env
+	names   string // that exist, for messages
 	steps   []string
 	results map[string][]string
 }
+
+const eventNames = "event (event.data is the body), steps"
 
 // NewCompiler returns a compiler for expressions that may name event, and these earlier steps.
 func NewCompiler(steps ...string) (*Compiler, error) {
@@ -28,7 +31,7 @@ func NewCompiler(steps ...string) (*Compiler, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Compiler{env: names, steps: steps}, nil
+	return &Compiler{env: names, names: eventNames, steps: steps}, nil
 }
 
 // WithFailure returns a compiler that also knows failure: why the delivery is dead.
@@ -37,13 +40,13 @@ func (c *Compiler) WithFailure() (*Compiler, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Compiler{env: names, steps: c.steps, results: c.results}, nil
+	return &Compiler{env: names, names: eventNames + ", failure", steps: c.steps, results: c.results}, nil
 }
 
 // WithResults returns a compiler that also knows what the results of steps can have, by the steps' ids. A
 // step that isn't among them may have anything.
 func (c *Compiler) WithResults(results map[string][]string) *Compiler {
-	return &Compiler{env: c.env, steps: c.steps, results: results}
+	return &Compiler{env: c.env, names: c.names, steps: c.steps, results: results}
 }
 
 // Condition compiles a boolean expression.
@@ -70,7 +73,7 @@ func CompileValue(src string, vars ...string) (*Value, error) {
 	if err != nil {
 		return nil, err
 	}
-	return (&Compiler{env: names}).compile(src, nil)
+	return (&Compiler{env: names, names: strings.Join(vars, ", ")}).compile(src, nil)
 }
 
 func (c *Compiler) compile(src string, refuse func(*cel.Type) string) (*Value, error) {
@@ -87,7 +90,7 @@ func (c *Compiler) compile(src string, refuse func(*cel.Type) string) (*Value, e
 	}
 	checked, issues := c.env.Compile(src)
 	if issues.Err() != nil {
-		return nil, issueFault(src, issues)
+		return nil, issueFault(src, issues, c.names)
 	}
 	if refuse != nil {
 		if message := refuse(checked.OutputType()); message != "" {

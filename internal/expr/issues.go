@@ -9,10 +9,10 @@ import (
 
 // issueFault turns the library's list of issues into one fault with its place: the first is the one
 // that the others follow from.
-func issueFault(src string, issues *cel.Issues) error {
+func issueFault(src string, issues *cel.Issues, names string) error {
 	fault := &CompileError{Source: src, Message: firstLine(issues.Err().Error())}
 	if list := issues.Errors(); len(list) > 0 {
-		fault.Message = readable(list[0].Message)
+		fault.Message = readable(list[0].Message, names)
 		if list[0].Location != nil {
 			fault.Offset = byteOffset(src, list[0].Location.Line(), list[0].Location.Column())
 		}
@@ -20,11 +20,11 @@ func issueFault(src string, issues *cel.Issues) error {
 	return fault
 }
 
-func readable(message string) string {
+func readable(message, names string) string {
 	message = firstLine(message)
 	if name, ok := strings.CutPrefix(message, "undeclared reference to '"); ok {
 		name, _, _ = strings.Cut(name, "'")
-		return "nothing is named " + strconv.Quote(name) + " here"
+		return "nothing is named " + strconv.Quote(name) + " here; there are " + names
 	}
 	if rest, ok := strings.CutPrefix(message, "Syntax error: "); ok {
 		rest, _, _ = strings.Cut(rest, " expecting {")

@@ -36,6 +36,8 @@ type Preset struct {
 	Redact     []string `yaml:"redact"`
 
 	Events []EventDoc `yaml:"events"`
+	// Numbered is set where the provider's objects have numbers as ids.
+	Numbered bool `yaml:"numbered"`
 	// Types are the types that the provider is known to send besides those of Events. Where there are
 	// none, nothing is known: senders choose their own, or nobody listed them.
 	Types []TypeSet `yaml:"types"`

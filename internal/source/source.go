@@ -52,6 +52,7 @@ type Source struct {
 	readings                  sync.Pool // *reading
 	redact                    redaction
 	events                    []EventDoc
+	numbered                  bool // the ids of its objects are numbers
 }
 
 // Verify tells whether the request comes from who the source says, by its received bytes. The error is
@@ -144,6 +145,9 @@ func (s *Source) Sample(typ, id, unique string, now time.Time) (*Request, error)
 	for i := range s.events {
 		doc := &s.events[i]
 		if doc.Type == typ {
+			if s.numbered && (id == "" || strings.Trim(id, "0123456789") != "") {
+				return nil, core.Errorf(core.CodeInvalid, "%q is no id of an object here: it is a number, such as 123", id)
+			}
 			return doc.sample(id, unique, now)
 		}
 		known = append(known, doc.Type)
@@ -185,7 +189,7 @@ func Compile(in config.Source, presets Presets) (*Source, error) {
 		return nil, err
 	}
 	s := &Source{Name: in.Name, Path: in.Path, AllowIPs: in.AllowIPs, MaxBodyBytes: in.MaxBodyBytes,
-		Rate: in.Rate, Burst: in.Burst, Test: in.Test, events: preset.Events}
+		Rate: in.Rate, Burst: in.Burst, Test: in.Test, events: preset.Events, numbered: preset.Numbered}
 	if s.Path == "" {
 		s.Path = preset.Path
 	}
