@@ -59,7 +59,11 @@ func away(err error) (core.Code, string, bool) {
 		return core.CodeUnavailable, "the database is read-only: a replica, or a server that is being switched", true
 	case strings.HasPrefix(state, "57P"):
 		return core.CodeUnavailable, "the database is being stopped or started", true
-	case state == "55P03" || state == "57014" || state == "25P03" || again(err):
+	case state == "57014":
+		return core.CodeUnavailable, "a statement took longer than it may, or nobody waits for it any more", true
+	case preparedElsewhere(err):
+		return core.CodeUnavailable, "a connection pooler gave a statement to another connection", true
+	case state == "55P03" || state == "25P03" || again(err):
 		return core.CodeUnavailable, "others hold what the transaction needs", true
 	case strings.HasPrefix(state, "08") || strings.HasPrefix(state, "53") || strings.HasPrefix(state, "58") || strings.HasPrefix(state, "XX"):
 		return core.CodeUnavailable, "the database failed", true

@@ -56,9 +56,14 @@ type Store struct {
 	patience time.Duration
 	readTime time.Duration
 
-	lanes laneIDs
+	lanes     laneIDs
+	retention retention
 	// prepared is set once the tables are as this program needs them.
 	prepared atomic.Bool
+	// pooled is set once a pooler was met; renewed is when the connections were last replaced.
+	pooled   atomic.Bool
+	renewed  atomic.Int64
+	warnings atomic.Pointer[[]string]
 
 	background sync.WaitGroup
 	closing    context.Context
@@ -82,6 +87,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	config.MaxConns = o.Connections
 	config.ConnConfig.ConnectTimeout = min(o.Patience, 5*time.Second)
 	s := &Store{clock: o.Now, log: o.Log, patience: o.Patience, readTime: o.ReaderTimeout}
+	configure(config, o.URL, s.pooled.Load)
 	s.closing, s.stop = context.WithCancel(context.Background())
 	if s.pool, err = pgxpool.NewWithConfig(s.closing, config); err != nil {
 		return nil, public(err)
@@ -113,6 +119,7 @@ func (s *Store) tend() {
 		}
 	}
 	s.background.Go(s.tendPauses)
+	s.background.Go(s.tendSettings)
 	s.tendPartitions()
 }
 
@@ -134,6 +141,12 @@ func (o Options) withDefaults() Options {
 
 // prepare brings the database to where the methods can work on it.
 func (s *Store) prepare(ctx context.Context) error {
+	if err := s.check(ctx); err != nil {
+		return public(err)
+	}
+	if err := s.meetPooler(ctx); err != nil {
+		return public(err)
+	}
 	if err := s.migrate(ctx); err != nil {
 		return err
 	}

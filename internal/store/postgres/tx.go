@@ -51,7 +51,7 @@ func (s *Store) retry(ctx context.Context, run func(context.Context) error) erro
 			if made := s.makePartitions(ctx); made != nil {
 				return public(made)
 			}
-		case !again(err):
+		case !s.heed(err) && !again(err):
 			return public(err)
 		}
 		select {

@@ -118,6 +118,7 @@ CREATE UNIQUE INDEX delivery_of ON delivery (event, lane, replay);
 CREATE INDEX delivery_claimable ON delivery (lane, class, due, id) WHERE state = 0 AND wait = 0;
 CREATE INDEX delivery_running ON delivery (node) WHERE state = 1;
 CREATE INDEX delivery_chain ON delivery (lane, order_key, id) WHERE order_key IS NOT NULL;
+CREATE INDEX delivery_head ON delivery (lane, order_key) WHERE order_key IS NOT NULL AND wait & 1 = 0;
 CREATE INDEX delivery_paused ON delivery (source, id) WHERE state = 0 AND wait >= 2;
 CREATE INDEX delivery_stopping ON delivery (id) WHERE state = 3;
 
@@ -130,6 +131,7 @@ CREATE INDEX delivery_done_dead ON delivery_done (id) WHERE state = 3;
 CREATE TABLE delivery_kept (LIKE delivery_done);
 CREATE UNIQUE INDEX delivery_kept_id ON delivery_kept (id);
 CREATE INDEX delivery_kept_event ON delivery_kept (event);
+CREATE INDEX delivery_kept_finished ON delivery_kept (finished);
 
 CREATE TABLE step (
   delivery   bigint  NOT NULL,

@@ -1,0 +1,145 @@
+package postgres
+
+import (
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"relais/internal/store"
+)
+
+// keptEvery is how often event_kept is gone through.
+const keptEvery = time.Hour
+
+// needs are those who may need an event of a day, in the order of a number: $1 is the day, $2 the number
+// that the slice before ended with, $3 when a dead delivery must have ended to be replayable.
+var needs = [...]string{
+	"SELECT event_seq AS at, event FROM fan_out WHERE event_day = $1 AND event_seq > $2 AND $3::bigint IS NOT NULL ORDER BY event_seq",
+	"SELECT id AS at, event FROM delivery WHERE event_day = $1 AND id > $2 AND $3::bigint IS NOT NULL ORDER BY id",
+	"SELECT id AS at, event FROM delivery_done WHERE event_day = $1 AND state = 3 AND id > $2 AND finished > $3 ORDER BY id",
+	"SELECT id AS at, event FROM delivery_kept WHERE event_day = $1 AND id > $2 AND finished > $3 ORDER BY id",
+}
+
+// empty moves the next rows that are needed out of a partition, and tells whether none is left in it.
+func (t *tx) empty(p *partition, keep store.RetainParams, now int64, r *pass) (emptied bool, err error) {
+	if r.name != p.name {
+		r.name, r.asked, r.cursor = p.name, 0, 0
+	}
+	replayable := now - keep.Dead.Microseconds()
+	if p.tooLarge {
+		replayable = now
+	}
+	var looked, last int64
+	steps := 1
+	switch p.table {
+	case "event":
+		steps = len(needs)
+		err = t.row(`WITH needed AS MATERIALIZED (`+needs[r.asked]+` LIMIT $4),
+			moved AS (DELETE FROM `+p.name+` WHERE id IN (SELECT event FROM needed) RETURNING `+eventFields+`),
+			kept AS (INSERT INTO event_kept (`+eventFields+`) SELECT `+eventFields+` FROM moved ON CONFLICT DO NOTHING)
+			SELECT count(*), coalesce(max(at), 0) FROM needed`, p.day, r.cursor, replayable, retainSlice).Scan(&looked, &last)
+	case "delivery_done":
+		if p.attached {
+			looked, last, err = t.keepDead(p, r.cursor, replayable)
+			break
+		}
+		if steps = 2; r.asked == 0 {
+			looked, last, err = t.keepDead(p, r.cursor, replayable)
+		} else {
+			looked, last, err = t.dropSteps(p, r.cursor)
+		}
+	default:
+		return true, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	if r.cursor = last; looked < retainSlice {
+		r.asked, r.cursor = r.asked+1, 0
+	}
+	if r.asked < steps {
+		return false, nil
+	}
+	r.name = ""
+	return true, nil
+}
+
+func (t *tx) keepDead(p *partition, after, replayable int64) (looked, last int64, err error) {
+	err = t.row(`WITH needed AS MATERIALIZED (SELECT id FROM `+p.name+` WHERE state = 3 AND id > $1 AND finished > $2 ORDER BY id LIMIT $3),
+		moved AS (DELETE FROM `+p.name+` WHERE id IN (SELECT id FROM needed) RETURNING day, `+deliveryFields+`),
+		kept AS (INSERT INTO delivery_kept (day, `+deliveryFields+`) SELECT day, `+deliveryFields+` FROM moved ON CONFLICT DO NOTHING)
+		SELECT count(*), coalesce(max(id), 0) FROM needed`, after, replayable, retainSlice).Scan(&looked, &last)
+	return looked, last, err
+}
+
+// dropSteps deletes the steps of deliveries that are about to go.
+func (t *tx) dropSteps(p *partition, after int64) (looked, last int64, err error) {
+	err = t.row(`WITH going AS MATERIALIZED (SELECT id FROM `+p.name+` WHERE id > $1 ORDER BY id LIMIT $2),
+		gone AS (DELETE FROM step WHERE delivery IN (SELECT id FROM going))
+		SELECT count(*), coalesce(max(id), 0) FROM going`, after, retainSlice).Scan(&looked, &last)
+	return looked, last, err
+}
+
+// retainRows deletes what has no day of its own: keys whose window has passed, and what was kept for as long
+// as it could be replayed.
+func (t *tx) retainRows(p store.RetainParams, r *pass, done *store.Retained) error {
+	keys, err := t.affect(`DELETE FROM dedup WHERE key = ANY(ARRAY(
+		SELECT key FROM dedup WHERE expires <= relais_now($1) ORDER BY expires LIMIT $2 FOR UPDATE SKIP LOCKED))`, t.now, retainSlice)
+	if err != nil {
+		return err
+	}
+	done.DedupKeys = int(keys)
+	dead, err := t.affect(`WITH gone AS (DELETE FROM delivery_kept WHERE id = ANY(ARRAY(
+			SELECT id FROM delivery_kept WHERE finished <= relais_now($1) - $2::bigint ORDER BY finished LIMIT $3 FOR UPDATE SKIP LOCKED)) RETURNING id),
+		steps AS (DELETE FROM step WHERE delivery IN (SELECT id FROM gone))
+		SELECT FROM gone`, t.now, p.Dead.Microseconds(), retainSlice)
+	if err != nil {
+		return err
+	}
+	done.More = keys == retainSlice || dead == retainSlice
+	if p.Events <= 0 {
+		return nil
+	}
+	return t.retainKept(p.Events, r, done)
+}
+
+// retainKept deletes kept events that nobody needs any more, and that are old enough: a replay keeps young
+// ones too.
+func (t *tx) retainKept(age time.Duration, r *pass, done *store.Retained) error {
+	var now int64
+	if err := t.row("SELECT relais_now($1)", t.now).Scan(&now); err != nil {
+		return err
+	}
+	if now < r.keptNext {
+		return nil
+	}
+	// Locked by a statement of its own: the one that looks who needs them then sees the replays that had
+	// them locked before; those that come later wait, and find them gone.
+	rows, err := t.query(`SELECT id, seq FROM event_kept WHERE seq > $1 ORDER BY seq LIMIT $2 FOR UPDATE SKIP LOCKED`, r.kept, retainSlice)
+	if err != nil {
+		return err
+	}
+	var ids [][16]byte
+	var id [16]byte
+	last := int64(0)
+	if _, err := pgx.ForEachRow(rows, []any{&id, &last}, func() error {
+		ids = append(ids, id)
+		return nil
+	}); err != nil {
+		return err
+	}
+	gone, err := t.affect(`DELETE FROM event_kept e WHERE id = ANY($1::uuid[]) AND (day + 1) * $2::bigint <= $3
+		AND NOT EXISTS (SELECT FROM fan_out o WHERE o.event = e.id) AND NOT EXISTS (SELECT FROM delivery d WHERE d.event = e.id)
+		AND NOT EXISTS (SELECT FROM delivery_kept d WHERE d.event = e.id)
+		AND NOT EXISTS (SELECT FROM delivery_done d WHERE d.event = e.id AND d.state = 3)`, ids, microsPerDay, now-age.Microseconds())
+	if err != nil {
+		return err
+	}
+	done.Events = int(gone)
+	if r.kept = last; len(ids) < retainSlice {
+		r.kept, r.keptNext = 0, now+keptEvery.Microseconds()
+		return nil
+	}
+	done.More = true
+	return nil
+}
