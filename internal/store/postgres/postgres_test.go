@@ -50,6 +50,12 @@ func TestStore(t *testing.T) {
 	exercise(t, func(t *testing.T) string { return database(t) })
 }
 
+// TestStoreThroughPooler runs the suite through PgBouncer in transaction mode: what a connection keeps from
+// one transaction to the next is somebody else's there.
+func TestStoreThroughPooler(t *testing.T) {
+	exercise(t, func(t *testing.T) string { return pgtest.Bouncer(t, database(t)) })
+}
+
 func exercise(t *testing.T, make func(t *testing.T) string) {
 	dbs := databases{make: make}
 	storetest.Exercise(t, func(t *testing.T, o storetest.Options) store.Store {
@@ -58,14 +64,6 @@ func exercise(t *testing.T, make func(t *testing.T) string) {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { _ = s.Close() })
-		return whole{Store: s}
+		return s
 	})
 }
-
-// whole is the store with what isn't written yet missing.
-type whole struct {
-	*Store
-	rest
-}
-
-type rest struct{ store.Store }

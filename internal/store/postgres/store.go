@@ -71,8 +71,9 @@ type Store struct {
 	closeOnce  sync.Once
 }
 
+var _ store.Store = (*Store)(nil)
+
 var (
-	errClosed      = core.Errorf(core.CodeUnavailable, "%w", &awayError{words: "the store is closed", cause: errors.New("closed")})
 	errNotPrepared = core.Errorf(core.CodeUnavailable, "the store can't be used: %w", &awayError{words: "the database wasn't there when relais started", cause: errors.New("not prepared")})
 	errRolledBack  = errors.New("the database rolled the transaction back")
 )
