@@ -6,19 +6,13 @@ import (
 )
 
 // Of the deliveries of one lane and order key that are not ended, one is the head: the only one that
-// doesn't wait (bit waitOrder). When it ends, and only then, the one with the lowest number becomes the
+// doesn't wait (bit 1 of wait). When it ends, and only then, the one with the lowest number becomes the
 // head, in the same transaction; a replay that took a dead head's place has a higher one. A dead delivery
 // may stop the chain: it stays its head until a replay takes its place or it is cancelled.
 //
 // Two transactions must not decide on one chain at once: a new delivery that still sees the head would
 // wait for it, while the head's end, which doesn't see the new delivery yet, releases nobody; and nobody
 // would come back. So who adds to a chain or ends one of it holds the chain's lock until it has committed.
-
-// The bits of delivery.wait.
-const (
-	waitOrder  = 1
-	waitSource = 2
-)
 
 // chain is the deliveries of one lane that share an order key.
 type chain struct {
@@ -57,7 +51,7 @@ func (t *tx) lockChains(chains []chain) error {
 }
 
 // releaseNext makes the first that waits of the chain its head, unless there is one. The caller holds the
-// chain.
+// chain. Two looks into indexes tell, however long the chain is.
 func (t *tx) releaseNext(c chain) error {
 	return t.exec(`UPDATE delivery SET wait = wait & ~1::smallint WHERE id = (
 			SELECT id FROM delivery WHERE lane = $1 AND order_key = $2 AND (state < 2 OR stops) ORDER BY id LIMIT 1)
