@@ -88,7 +88,7 @@ func (p *program) probe(c *client) error {
 func (p *program) openFailure(err error) error {
 	switch core.CodeOf(err) {
 	case core.CodeConflict:
-		return &failure{exitAway, err.Error(), p.lang.say("hint_locked", filepath.Join(p.flags.Data, api.SocketName))}
+		return &failure{exitAway, p.lang.answer(err.Error()), p.lang.say("hint_locked", filepath.Join(p.flags.Data, api.SocketName))}
 	case core.CodeNotFound:
 		return &failure{exitAway, p.lang.say("no_data", p.flags.Data), p.lang.say("hint_no_data")}
 	default:
@@ -217,7 +217,7 @@ func (p *program) failureOf(err error) *failure {
 	if errors.Is(err, context.Canceled) {
 		return &failure{code: exitFailed, text: p.lang.say("interrupted")}
 	}
-	f := &failure{code: exitFailed, text: err.Error()}
+	f := &failure{code: exitFailed, text: p.lang.answer(err.Error())}
 	var refused *problem
 	if errors.As(err, &refused) {
 		switch refused.Status {

@@ -25,7 +25,7 @@ func (r *rejectionsList) Run(p *program) error {
 			}
 			rows := make([][]string, len(list.Items))
 			for i, r := range list.Items {
-				rows[i] = []string{r.ID, when(r.At), r.Source, r.Reason, strconv.Itoa(r.Status), r.Address, clip(r.Detail, 70), r.Event}
+				rows[i] = []string{r.ID, when(r.At), r.Source, r.Reason, strconv.Itoa(r.Status), r.Address, clip(p.lang.answer(r.Detail), 70), r.Event}
 			}
 			err := p.table("head_rejections", rows)
 			p.more(list.NextCursor)
@@ -51,7 +51,7 @@ func (p *program) rejection(r *api.Rejection, body bool) error {
 	if r.Complete {
 		kept = p.lang.say("kept_whole")
 	}
-	err := p.fields("f_rejection", r.ID, "f_source", r.Source, "f_at", when(r.At), "f_reason", r.Reason, "f_detail", r.Detail,
+	err := p.fields("f_rejection", r.ID, "f_source", r.Source, "f_at", when(r.At), "f_reason", r.Reason, "f_detail", p.lang.answer(r.Detail),
 		"f_status", strconv.Itoa(r.Status), "f_address", r.Address, "f_request", strings.TrimSpace(r.Method+" "+r.Path),
 		"f_query", r.Query, "f_body", size(r.BodyBytes)+", "+kept, "f_became", r.Event)
 	if err != nil {
@@ -88,7 +88,7 @@ func (p *program) retried(r *api.Retried) error {
 		}
 	}
 	for _, message := range slices.Sorted(maps.Keys(r.Refused)) {
-		p.say("still_refused", p.number(int64(r.Refused[message])), oneLine(message))
+		p.say("still_refused", p.number(int64(r.Refused[message])), oneLine(p.lang.answer(message)))
 	}
 	if r.Incomplete > 0 {
 		p.say("retry_incomplete", p.number(int64(r.Incomplete)))

@@ -31,7 +31,7 @@ func (s *serveCommand) Run(p *program) error {
 	o.Listen, o.AdminListen, o.Role = s.Listen, s.AdminListen, app.Role(s.Role)
 	a, err := app.New(p.ctx, o)
 	if core.CodeOf(err) == core.CodeConflict {
-		return &failure{exitAway, err.Error(), p.lang.say("hint_serve_locked", filepath.Join(p.flags.Data, api.SocketName))}
+		return &failure{exitAway, p.lang.answer(err.Error()), p.lang.say("hint_serve_locked", filepath.Join(p.flags.Data, api.SocketName))}
 	}
 	if err != nil {
 		return p.configFailure(err)
@@ -86,7 +86,7 @@ func (c *checkCommand) Run(p *program) error {
 		return p.configFailure(err)
 	}
 	for _, x := range apiProblems(cfg.Warnings) {
-		x.Path = p.lang.say("warning", x.Path)
+		x.Path, x.Message = p.lang.say("warning", x.Path), p.lang.answer(x.Message)
 		p.printf("%s\n", problemLine(x))
 	}
 	p.say("checked", p.flags.Config, len(cfg.Sources), len(cfg.Connections), len(cfg.Routes))

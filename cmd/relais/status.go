@@ -81,6 +81,7 @@ func (r *reloadCommand) Run(p *program) error {
 
 func (p *program) problems(problems []api.Problem) {
 	for _, x := range problems {
+		x.Message = p.lang.answer(x.Message)
 		p.printf("%s\n", problemLine(x))
 	}
 }

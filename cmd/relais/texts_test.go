@@ -175,3 +175,22 @@ func TestJSONMovesNoCursor(t *testing.T) {
 		t.Errorf("printed %q, want %q; read again as %q, %v", out.String(), want, back["type"], err)
 	}
 }
+
+func TestKnownAnswersAreSaidInFrench(t *testing.T) {
+	for en, fr := range map[string]string{
+		"there is no delivery dlv_9":                          "il n'y a pas de livraison dlv_9",
+		"there is no effect a/b/c":                            "il n'y a pas d'effet a/b/c",
+		`there is no route "factur"; did you mean "facture"?`: `il n'y a pas de route "factur" ; vouliez-vous dire "facture" ?`,
+		"the variable SECRET is not set: write it into .env beside the file, or set it in the environment":    "la variable SECRET n'a pas de valeur : écrivez-la dans .env, à côté du fichier, ou dans l'environnement",
+		`the result of step "facture" has no "statu"; did you mean steps.facture.status? (it has id, status)`: `le résultat de l'étape "facture" n'a pas de "statu" ; vouliez-vous dire steps.facture.status ? (il y a : id, status)`,
+		"a text that nobody translated":              "a text that nobody translated",
+		"there is no event evt_1\nthe body is empty": "il n'y a pas d'événement evt_1\nle corps est vide",
+	} {
+		if got := french.answer(en); got != fr {
+			t.Errorf("%q is said as %q, want %q", en, got, fr)
+		}
+		if got := english.answer(en); got != en {
+			t.Errorf("in English %q is said as %q", en, got)
+		}
+	}
+}

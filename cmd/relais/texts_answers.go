@@ -1,0 +1,104 @@
+package main
+
+import (
+	"regexp"
+	"strings"
+)
+
+// answers are what a newcomer meets of the texts that other packages write in English: what isn't there,
+// what is wrong with a configuration, why a request was refused. What no pattern knows stays as it is.
+var answers = []struct {
+	pattern *regexp.Regexp
+	french  string
+}{
+	{regexp.MustCompile(`^there is no event (\S+)$`), "il n'y a pas d'événement $1"},
+	{regexp.MustCompile(`^there is no effect (\S+)$`), "il n'y a pas d'effet $1"},
+	{regexp.MustCompile(`^there is no delivery (\S+)$`), "il n'y a pas de livraison $1"},
+	{regexp.MustCompile(`^there is no rejection (\S+)$`), "il n'y a pas de rejet $1"},
+	{regexp.MustCompile(`^there is no (source|route|destination) ("[^"]*")(.*)$`), "il n'y a pas de $1 $2$3"},
+	{regexp.MustCompile(`^(.+) is not paused$`), "$1 n'est pas en pause"},
+	{regexp.MustCompile(`^(dlv_\S+) is (\w+): only a delivery that waits.*$`), "$1 est $2 : seule une livraison en attente, ou une morte qui en fait attendre d'autres, peut être annulée"},
+	{regexp.MustCompile(`^the effect (\S+) is done, and stays done$`), "l'effet $1 est fait, et le reste"},
+	{regexp.MustCompile(`^the effect (\S+) is done already$`), "l'effet $1 est déjà fait"},
+	{regexp.MustCompile(`^the effect (\S+) is (\w+), not (\w+)$`), "l'effet $1 est $2, et non $3"},
+	{regexp.MustCompile(`^no relais runs on this data folder.*$`), "aucun relais ne tourne sur ce dossier de données : la configuration sera lue au prochain démarrage"},
+	{regexp.MustCompile(`^the data folder (.+) is in use by process (\d+)$`), "le dossier de données $1 est utilisé par le processus $2"},
+	{regexp.MustCompile(`^say what to replay: .*$`), "dites quoi rejouer : des événements, des livraisons, ou un filtre (source, type, période, état, destination)"},
+	{regexp.MustCompile(`^a purge needs a condition \(where\) or events: .*$`), "une purge veut une condition (--where) ou des événements : elle efface pour de bon"},
+	{regexp.MustCompile(`^say which: a source, or ids$`), "dites lesquelles : une source, ou des numéros"},
+	{regexp.MustCompile(`^(listen|admin_listen) (\S+): another program listens there.*$`), "$1 $2 : un autre programme y écoute ; arrêtez-le, ou donnez une autre adresse dans le fichier ou en option"},
+
+	{regexp.MustCompile(`^there is no such file: relais init writes one$`), "ce fichier n'existe pas : relais init en écrit un"},
+	{regexp.MustCompile(`^there is no key ("[^"]*")(.*)$`), "il n'y a pas de clé $1$2"},
+	{regexp.MustCompile(`^there is no step ("[^"]*")(.*)$`), "il n'y a pas d'étape $1$2"},
+	{regexp.MustCompile(`^there is no preset ("[^"]*")(.*)$`), "il n'y a pas de fournisseur $1$2"},
+	{regexp.MustCompile(`^there is no (parameter|setting) ("[^"]*")(.*)$`), "il n'y a pas de paramètre $2$3"},
+	{regexp.MustCompile(`^there is no connection of the kind (.+)$`), "il n'y a pas de connexion de la sorte $1"},
+	{regexp.MustCompile(`^(\S+) is missing: .*\(or write (\w+) into \.env beside the file, or set it in the environment\)$`), "$1 manque : écrivez-le ici, ou $2 dans .env, à côté du fichier, ou dans l'environnement"},
+	{regexp.MustCompile(`^(\S+) is missing: (.*)$`), "$1 manque : $2"},
+	{regexp.MustCompile(`^the variable (\w+) is not set: write it into \.env beside the file, or set it in the environment$`), "la variable $1 n'a pas de valeur : écrivez-la dans .env, à côté du fichier, ou dans l'environnement"},
+	{regexp.MustCompile(`^the variable (\w+) is not set: .*, or give it a default here: (.+)$`), "la variable $1 n'a pas de valeur : écrivez-la dans .env, à côté du fichier, ou dans l'environnement, ou donnez-lui ici une valeur par défaut : $2"},
+	{regexp.MustCompile(`^it still holds the starter's placeholder: write (\w+)=.*$`), "il reste la valeur d'attente de relais init : écrivez $1=… dans .env, à côté du fichier (une ligne qui commence par # ne compte pas), ou dans l'environnement"},
+	{regexp.MustCompile(`^(\S+) is not known to send ("[^"]*")(.*)$`), "$1 n'envoie pas, que l'on sache, $2$3"},
+	{regexp.MustCompile(`^(.+) can't be run here: nobody would be told of dead deliveries$`), "$1 ne peut pas être lancé ici : personne ne saurait qu'une livraison est morte"},
+	{regexp.MustCompile(`^the result of step ("[^"]*") has no ("[^"]*")(.*)$`), "le résultat de l'étape $1 n'a pas de $2$3"},
+	{regexp.MustCompile(`^no step ("[^"]*") stands before this one(.*)$`), "aucune étape $1 ne précède celle-ci$2"},
+	{regexp.MustCompile(`^event has no ("[^"]*")(.*)$`), "event n'a pas de $1$2"},
+	{regexp.MustCompile(`^nothing is named ("[^"]*") here; there are (.+)$`), "rien ne s'appelle $1 ici ; il y a $2"},
+	{regexp.MustCompile(`^(".*") is not allowed: allowed are (.+)$`), "$1 n'est pas permis ; sont permis : $2"},
+	{regexp.MustCompile(`^the key has no value: .*$`), "la clé n'a pas de valeur : donnez-lui-en une, ou ôtez-la"},
+	{regexp.MustCompile(`^the secret is empty$`), "le secret est vide"},
+
+	{regexp.MustCompile(`^the signature does not match the body$`), "la signature ne correspond pas au corps"},
+	{regexp.MustCompile(`^it is still refused: the signature does not match the body$`), "encore refusée : la signature ne correspond pas au corps"},
+	{regexp.MustCompile(`^the request carries no signature$`), "la requête ne porte pas de signature"},
+	{regexp.MustCompile(`^the signature is not written as this source expects$`), "la signature n'est pas écrite comme cette source l'attend"},
+	{regexp.MustCompile(`^the signed timestamp is too far from now$`), "l'heure signée est trop loin de maintenant"},
+	{regexp.MustCompile(`^the request carries no credentials$`), "la requête ne s'identifie pas"},
+	{regexp.MustCompile(`^the credentials are not valid$`), "l'identification n'est pas valable"},
+	{regexp.MustCompile(`^the body is empty$`), "le corps est vide"},
+	{regexp.MustCompile(`^the body is not valid JSON$`), "le corps n'est pas du JSON valable"},
+	{regexp.MustCompile(`^the body is not a valid form$`), "le corps n'est pas un formulaire valable"},
+	{regexp.MustCompile(`^the form lacks the field that holds the message$`), "le formulaire n'a pas le champ qui porte le message"},
+	{regexp.MustCompile(`^this source sends more than its rate allows$`), "cette source envoie plus que son débit ne le permet"},
+}
+
+var asides = []struct {
+	pattern *regexp.Regexp
+	french  string
+}{
+	{regexp.MustCompile(`[:;] did you mean ("[^"]*"|\S+)\?`), " ; vouliez-vous dire $1 ?"},
+	{regexp.MustCompile(`; there are: `), " ; il y a : "},
+	{regexp.MustCompile(`, nor any other$`), ", ni aucune autre"},
+	{regexp.MustCompile(`\(allowed: `), "(sont permis : "},
+	{regexp.MustCompile(`\(it has `), "(il y a : "},
+	{regexp.MustCompile(`\(before it: `), "(avant elle : "},
+	{regexp.MustCompile(`\(no step stands before\)`), "(aucune ne la précède)"},
+	{regexp.MustCompile(`\(event\.data is the body\)`), "(event.data est le corps)"},
+}
+
+// answer says in the language of the run what another package said in English, where it is known.
+func (l language) answer(text string) string {
+	if l == english {
+		return text
+	}
+	lines := strings.Split(text, "\n")
+	for i, line := range lines {
+		lines[i] = frenchAnswer(line)
+	}
+	return strings.Join(lines, "\n")
+}
+
+func frenchAnswer(line string) string {
+	for _, a := range answers {
+		if !a.pattern.MatchString(line) {
+			continue
+		}
+		line = a.pattern.ReplaceAllString(line, a.french)
+		for _, aside := range asides {
+			line = aside.pattern.ReplaceAllString(line, aside.french)
+		}
+		return line
+	}
+	return line
+}
