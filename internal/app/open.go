@@ -10,6 +10,7 @@ import (
 	"relais/internal/core"
 	"relais/internal/ingest"
 	"relais/internal/store"
+	"relais/internal/store/postgres"
 	"relais/internal/store/spool"
 	"relais/internal/store/sqlite"
 )
@@ -34,7 +35,7 @@ func openStore(ctx context.Context, cfg *config.Config, o Options, log *slog.Log
 	if !isURL(cfg.Store.Reveal()) {
 		return nil, core.Errorf(core.CodeInvalid, "store: postgres://user:password@host:5432/database is expected; leave store out for SQLite in the data folder")
 	}
-	return nil, core.Errorf(core.CodeInvalid, "store: only the embedded store is there yet (%t); leave store out", later)
+	return postgres.Open(ctx, postgres.Options{URL: cfg.Store.Reveal(), Log: log, Later: later})
 }
 
 // openSpool opens this node's spool, where the configuration wants one.
