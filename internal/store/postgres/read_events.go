@@ -117,8 +117,8 @@ func (t *tx) findEvents(f store.EventFilter) ([]core.Event, error) {
 		columns = eventColumns
 	}
 	sql := "SELECT " + columns + " FROM " + allEvents + ` e WHERE e.seq < $1 AND e.seq >= $2
-		AND ($3 = '' OR e.tenant = $3) AND ($4 = '' OR e.source = $4) AND ($5 = '' OR e.type ~ $5)
-		AND e.at >= $6 AND ($7 = 0 OR e.at <= $7) AND ($8 OR e.repeat_of IS NULL)
+		AND ($3::text = '' OR e.tenant = $3) AND ($4::text = '' OR e.source = $4) AND ($5::text = '' OR e.type ~ $5)
+		AND e.at >= $6 AND ($7::bigint = 0 OR e.at <= $7) AND ($8 OR e.repeat_of IS NULL)
 		ORDER BY e.seq DESC LIMIT $9`
 	var events []core.Event
 	for slice := int64(firstSlice); high > low; slice = min(2*slice, lastSlice) {
