@@ -60,7 +60,7 @@ var messages = map[string]text{
 	"spool_empty":            {"empty", "vide"},
 	"spool_holds":            {"%d events, %s, %d refused", "%d événements, %s, %d refusés"},
 	"effect_open":            {"nothing was sent", "rien n'a été envoyé"},
-	"hint_open":              {"Nothing was sent, and nothing waits here: an event that gets as far does it.", "Rien n'a été envoyé, et rien n'attend ici : un événement qui mènera jusque-là le fera."},
+	"hint_open":              {"Nothing was sent. If its delivery is still to run, it goes on there; if it has ended, nothing waits here.", "Rien n'a été envoyé. Si sa livraison doit encore tourner, cela continue là ; si elle a fini, rien n'attend ici."},
 	"no_pauses":              {"Nothing is paused.", "Rien n'est en pause."},
 	"mark_repeat":            {"repeats %s", "répète %s"},
 	"mark_redacted":          {"redacted", "expurgé"},
