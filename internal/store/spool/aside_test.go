@@ -59,7 +59,9 @@ func TestEveryRefusedEventIsKept(t *testing.T) {
 	s := start(t, Options{Store: remote, Dir: dir})
 	batch := events(0, 40)
 	mustAppend(t, s, batch)
-	remote.set(func(context.Context, []store.Accepted) ([]store.Appended, error) { return nil, errors.New("no such column") })
+	remote.set(func(context.Context, []store.Accepted) ([]store.Appended, error) {
+		return nil, errors.New("no such column")
+	})
 	untilDirect(t, s)
 	if st := s.Status(); st.Aside != 40 || st.Bytes != 0 {
 		t.Errorf("status %+v", st)
@@ -79,7 +81,9 @@ func TestSpoolFullOfRefusedEventsLeavesTheStore(t *testing.T) {
 	remote.away()
 	s := start(t, Options{Store: remote, MaxBytes: 3000})
 	mustAppend(t, s, events(0, 12))
-	remote.set(func(context.Context, []store.Accepted) ([]store.Appended, error) { return nil, errors.New("no such column") })
+	remote.set(func(context.Context, []store.Accepted) ([]store.Appended, error) {
+		return nil, errors.New("no such column")
+	})
 	until(t, s, "all to stand aside", func(st Status) bool { return st.Aside == 12 })
 	remote.away()
 	if _, err := s.Append(t.Context(), events(12, 10)); !errors.Is(err, store.ErrUnavailable) {

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -78,16 +79,17 @@ func TestEventsAreKeptWhileTheStoreIsAwayAndMovedInOrder(t *testing.T) {
 
 func TestStoreThatIsAwayIsNotWaitedFor(t *testing.T) {
 	remote := newFickle(t)
-	var hung sync1
+	hung := make(chan struct{})
+	once := sync.OnceFunc(func() { close(hung) })
 	remote.set(func(ctx context.Context, _ []store.Accepted) ([]store.Appended, error) {
-		hung.signal()
+		once()
 		<-ctx.Done()
 		return nil, ctx.Err()
 	})
 	s := start(t, Options{Store: remote, Bound: 50 * time.Millisecond})
 	all := events(0, 1)
 	mustAppend(t, s, all)
-	hung.wait(t)
+	<-hung
 	begun := time.Now()
 	for i := range 100 {
 		batch := events(1+i, 1)
@@ -102,32 +104,6 @@ func TestStoreThatIsAwayIsNotWaitedFor(t *testing.T) {
 	}
 	if st := s.Status(); st.Events != 101 {
 		t.Errorf("status %+v", st)
-	}
-}
-
-// sync1 is something that happens once.
-type sync1 struct{ ch chan struct{} }
-
-func (s *sync1) signal() {
-	select {
-	case s.channel() <- struct{}{}:
-	default:
-	}
-}
-
-func (s *sync1) channel() chan struct{} {
-	if s.ch == nil {
-		s.ch = make(chan struct{}, 1)
-	}
-	return s.ch
-}
-
-func (s *sync1) wait(t *testing.T) {
-	t.Helper()
-	select {
-	case <-s.ch:
-	case <-time.After(30 * time.Second):
-		t.Fatal("it didn't happen")
 	}
 }
 
