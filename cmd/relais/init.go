@@ -46,7 +46,7 @@ func (c *initCommand) Run(p *program) error {
 	dir := filepath.Dir(p.flags.Config)
 	if c.Force {
 		// Secrets are drawn once: what a .env holds already stays.
-		older, err := os.ReadFile(filepath.Join(dir, ".env"))
+		older, err := os.ReadFile(filepath.Join(dir, ".env")) //nolint:gosec // the operator names the files
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
