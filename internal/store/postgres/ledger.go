@@ -81,7 +81,7 @@ func (t *tx) lockEffect(key string, h store.Holder, open *store.OpenEffect) (*st
 }
 
 const readStanding = `SELECT ` + effectColumns + `, relais_now($2), EXISTS (SELECT FROM delivery d
-	WHERE d.id = e.delivery AND d.claim = e.claim AND d.node = e.node AND d.state = 1) FROM effect e WHERE e.key = $1`
+	WHERE d.id = e.delivery AND d.claim = e.claim AND d.node = e.node AND d.state + 0 = 1) FROM effect e WHERE e.key = $1`
 
 func (st *standing) read(row pgx.Row) (err error) {
 	st.effect, err = scanEffect(row, &st.now, &st.holds)

@@ -59,4 +59,4 @@ func (s *Store) SaveStep(ctx context.Context, holder store.Holder, step store.St
 
 // holding finds the delivery $1 if the claim $2 of the node $3 is its newest and still runs, and keeps it so
 // until the transaction ends.
-const holding = "SELECT id FROM delivery WHERE id = $1 AND claim = $2 AND node = $3 AND state = 1 FOR NO KEY UPDATE"
+const holding = "SELECT id FROM delivery WHERE id = $1 AND claim = $2 AND node = $3 AND state + 0 = 1 FOR NO KEY UPDATE"
