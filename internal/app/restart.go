@@ -14,6 +14,8 @@ func needRestart(begun, now *config.Config) []string {
 		{"admin_listen", begun.AdminListen != now.AdminListen},
 		{"store", begun.Store.Reveal() != now.Store.Reveal()},
 		{"ingest.body_timeout", begun.Ingest.BodyTimeout != now.Ingest.BodyTimeout},
+		{"ingest.spool", begun.Ingest.Spool != now.Ingest.Spool},
+		{"ingest.spool_size", begun.Ingest.SpoolBytes != now.Ingest.SpoolBytes},
 		{"lanes.running", begun.Lanes.Running != now.Lanes.Running},
 		{"lanes.bytes", begun.Lanes.Bytes != now.Lanes.Bytes},
 		{"lanes.window", begun.Lanes.Window != now.Lanes.Window},
