@@ -129,7 +129,7 @@ func (t *tx) columnsOf(rows []newRow) (*rowColumns, error) {
 		c.seqs = append(c.seqs, r.eventSeq)
 		c.sources = append(c.sources, clean(r.source))
 		c.lanes = append(c.lanes, lanes[r.destination])
-		c.classes = append(c.classes, int16(core.Class(r.priority, 0)))
+		c.classes = append(c.classes, int16(core.Class(r.priority, 0))) //nolint:gosec // 0 to 7
 		c.delays = append(c.delays, r.delay.Microseconds())
 		c.sets = append(c.sets, clean(r.routeSet))
 		c.replays = append(c.replays, r.replay)
