@@ -105,15 +105,22 @@ func (s *Store) tendSettings() {
 
 // configure sets what every connection of the pool has. Nothing of it is a parameter of the connection's
 // start: a pooler refuses those that it doesn't know.
-func configure(config *pgxpool.Config, text string, pooled func() bool) {
+func (s *Store) configure(config *pgxpool.Config, text string) {
 	c := config.ConnConfig
 	// Of several hosts the one that takes writes is wanted; a replica would answer, and refuse each of them.
 	if severalHosts(c) && c.ValidateConnect == nil && !chosen(text) {
 		c.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsReadWrite
 	}
 	config.BeforeConnect = func(_ context.Context, c *pgx.ConnConfig) error {
-		if pooled() {
+		switch s.network.Load() {
+		case pooled:
 			c.DefaultQueryExecMode = pgx.QueryExecModeCacheDescribe
+		case direct:
+			// Who stops waiting tells the server, which else would go on. A pooler isn't told: PgBouncer 1.18
+			// dies of it.
+			c.BuildContextWatcherHandler = func(conn *pgconn.PgConn) ctxwatch.Handler {
+				return &pgconn.CancelRequestContextWatcherHandler{Conn: conn, DeadlineDelay: cancelTime}
+			}
 		}
 		return nil
 	}
@@ -123,10 +130,6 @@ func configure(config *pgxpool.Config, text string, pooled func() bool) {
 			return &awayError{words: "the database is a replica and read-only", cause: errReplica}
 		}
 		return nil
-	}
-	// Who stops waiting tells the server, which else would go on.
-	c.BuildContextWatcherHandler = func(conn *pgconn.PgConn) ctxwatch.Handler {
-		return &pgconn.CancelRequestContextWatcherHandler{Conn: conn, DeadlineDelay: cancelTime}
 	}
 }
 

@@ -33,6 +33,9 @@ func (l *laneIDs) remember(d core.Destination, id int64) {
 // lanesOf returns the lanes' numbers, and makes those that aren't there: each at once and for good, so that
 // what is remembered doesn't depend on what becomes of the caller's transaction.
 func (s *Store) lanesOf(ctx context.Context, destinations []core.Destination) (map[core.Destination]int64, error) {
+	if !s.prepared.Load() {
+		return nil, errNotPrepared
+	}
 	ids := make(map[core.Destination]int64, len(destinations))
 	for _, d := range destinations {
 		if _, done := ids[d]; done {
@@ -40,9 +43,11 @@ func (s *Store) lanesOf(ctx context.Context, destinations []core.Destination) (m
 		}
 		id, known := s.lanes.id(d)
 		if !known {
-			if err := s.pool.QueryRow(ctx, `INSERT INTO lane (tenant, kind, name) VALUES ($1, $2, $3)
-				ON CONFLICT (tenant, kind, name) DO UPDATE SET name = excluded.name RETURNING id`,
-				tenantOr(d.Tenant), string(d.Kind), d.Name).Scan(&id); err != nil {
+			if err := s.retry(ctx, func(ctx context.Context) error {
+				return s.pool.QueryRow(ctx, `INSERT INTO lane (tenant, kind, name) VALUES ($1, $2, $3)
+					ON CONFLICT (tenant, kind, name) DO UPDATE SET name = excluded.name RETURNING id`,
+					tenantOr(d.Tenant), string(d.Kind), clean(d.Name)).Scan(&id)
+			}); err != nil {
 				return nil, err
 			}
 			s.lanes.remember(d, id)

@@ -14,8 +14,20 @@ import (
 // prepared in one is not there in the next, or is there already: so behind a pooler none is prepared by name.
 // What the server says of a statement's parameters and columns is remembered on this side all the same.
 
+// network is what is known of the way to the server.
+type network = int32
+
+const (
+	unknown network = iota
+	direct
+	pooled
+)
+
 // meetPooler looks whether a pooler stands between: it gives its clients process numbers of its own.
 func (s *Store) meetPooler(ctx context.Context) error {
+	if s.network.Load() != unknown {
+		return nil
+	}
 	conn, err := s.pool.Acquire(ctx)
 	if err != nil {
 		return err
@@ -27,13 +39,16 @@ func (s *Store) meetPooler(ctx context.Context) error {
 	}
 	if pid != conn.Conn().PgConn().PID() {
 		s.goPooled("it gives other process numbers than the server's")
+		return nil
 	}
+	s.network.CompareAndSwap(unknown, direct)
+	s.pool.Reset() // the connections from now on know it
 	return nil
 }
 
 // goPooled replaces the connections, once, by ones that prepare nothing.
 func (s *Store) goPooled(why string) {
-	if s.pooled.Swap(true) {
+	if s.network.Swap(pooled) == pooled {
 		return
 	}
 	s.log.Info("a connection pooler stands before the database: statements are no longer prepared", "why", why)

@@ -60,8 +60,8 @@ type Store struct {
 	retention retention
 	// prepared is set once the tables are as this program needs them.
 	prepared atomic.Bool
-	// pooled is set once a pooler was met; renewed is when the connections were last replaced.
-	pooled   atomic.Bool
+	// network is what is known of the way to the server; renewed is when the connections were last replaced.
+	network  atomic.Int32
 	renewed  atomic.Int64
 	warnings atomic.Pointer[[]string]
 
@@ -88,7 +88,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	config.MaxConns = o.Connections
 	config.ConnConfig.ConnectTimeout = min(o.Patience, 5*time.Second)
 	s := &Store{clock: o.Now, log: o.Log, patience: o.Patience, readTime: o.ReaderTimeout}
-	configure(config, o.URL, s.pooled.Load)
+	s.configure(config, o.URL)
 	s.closing, s.stop = context.WithCancel(context.Background())
 	if s.pool, err = pgxpool.NewWithConfig(s.closing, config); err != nil {
 		return nil, public(err)

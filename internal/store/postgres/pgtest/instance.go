@@ -205,7 +205,6 @@ func (s *Instance) url(db string) string {
 func (s *Instance) start() error {
 	proc, err := launch(s.as, filepath.Join(s.dir, "log"), filepath.Join(s.bin, "postgres"),
 		"-D", s.data(), "-k", "", "-h", "127.0.0.1", "-p", strconv.Itoa(s.port),
-		"-c", "fsync=on", "-c", "synchronous_commit=on", "-c", "full_page_writes=on",
 		"-c", "max_connections=200", "-c", "logging_collector=off")
 	if err != nil {
 		return err
