@@ -2,7 +2,6 @@ package postgres
 
 import (
 	"context"
-	"slices"
 
 	"github.com/jackc/pgx/v5"
 
@@ -230,11 +229,12 @@ const markRunning = `WITH taken AS (
 		LEFT JOIN unnest($4::bigint[], $5::float8[]) k(lane, tokens) ON k.lane = n.lane WHERE l.id = n.lane)
 	SELECT ` + deliveryColumns + ` FROM taken d JOIN lane l ON l.id = d.lane`
 
-const readEvents = "SELECT " + eventColumns + " FROM event e WHERE e.id = ANY($1::uuid[]) AND e.day = ANY($2::integer[])"
+// readEvents reads events of one day: the server then looks into that day's partition only.
+const readEvents = "SELECT " + eventColumns + " FROM event e WHERE e.day = $1 AND e.id = ANY($2::uuid[])"
 
 // take makes the chosen running, and loads what their attempts need.
 func (t *tx) take(p *store.ClaimParams, f *found, chosen []candidate) ([]store.Claimed, error) {
-	w := wanted{at: make(map[int64]int, len(chosen)), asked: map[core.EventID]bool{}, events: map[core.EventID]core.Event{}}
+	w := wanted{at: make(map[int64]int, len(chosen)), events: map[int32][][16]byte{}, found: make(map[core.EventID]core.Event, len(chosen))}
 	for i, c := range chosen {
 		w.at[c.id] = i
 		w.add(c)
@@ -249,7 +249,9 @@ func (t *tx) take(p *store.ClaimParams, f *found, chosen []candidate) ([]store.C
 	claimed := make([]store.Claimed, len(chosen))
 	err := t.send(func(b *pgx.Batch) {
 		b.Queue(markRunning, w.ids, clean(p.Node), f.now, limited, tokens)
-		b.Queue(readEvents, w.eventIDs, w.days)
+		for day, ids := range w.events {
+			b.Queue(readEvents, day, ids)
+		}
 		if len(w.before) > 0 {
 			b.Queue("SELECT delivery, step, definition, result FROM step WHERE delivery = ANY($1::bigint[]) ORDER BY delivery, ordinal", w.before)
 		}
@@ -257,23 +259,28 @@ func (t *tx) take(p *store.ClaimParams, f *found, chosen []candidate) ([]store.C
 		if err := w.readDeliveries(results, claimed); err != nil {
 			return err
 		}
-		if err := w.readEvents(results.Query()); err != nil || len(w.before) == 0 {
-			return err
+		for range w.events {
+			if err := w.readEvents(results.Query()); err != nil {
+				return err
+			}
+		}
+		if len(w.before) == 0 {
+			return nil
 		}
 		return w.readSteps(results, claimed)
 	})
 	if err != nil {
 		return nil, err
 	}
-	if len(w.events) < len(w.eventIDs) {
-		if err := w.readEvents(t.query("SELECT "+eventColumns+" FROM event_kept e WHERE e.id = ANY($1::uuid[])", w.eventIDs)); err != nil {
+	if missing := w.missing(); len(missing) > 0 {
+		if err := w.readEvents(t.query("SELECT "+eventColumns+" FROM event_kept e WHERE e.id = ANY($1::uuid[])", missing)); err != nil {
 			return nil, err
 		}
 	}
 	given := claimed[:0]
 	for i := range claimed {
 		if c := &claimed[i]; c.Delivery.ID != 0 {
-			c.Lane, c.Event = store.LaneID(chosen[i].lane), w.events[c.Delivery.Event]
+			c.Lane, c.Event = store.LaneID(chosen[i].lane), w.found[c.Delivery.Event]
 			given = append(given, *c)
 		}
 	}
@@ -282,13 +289,11 @@ func (t *tx) take(p *store.ClaimParams, f *found, chosen []candidate) ([]store.C
 
 // wanted is what a claim asks for, and where it goes.
 type wanted struct {
-	ids      []int64
-	at       map[int64]int
-	before   []int64 // they may have steps
-	asked    map[core.EventID]bool
-	eventIDs [][16]byte
-	days     []int32
-	events   map[core.EventID]core.Event
+	ids    []int64
+	at     map[int64]int
+	before []int64 // they may have steps
+	events map[int32][][16]byte
+	found  map[core.EventID]core.Event
 }
 
 func (w *wanted) add(c candidate) {
@@ -296,13 +301,21 @@ func (w *wanted) add(c candidate) {
 	if c.before {
 		w.before = append(w.before, c.id)
 	}
-	if !slices.Contains(w.days, c.day) {
-		w.days = append(w.days, c.day)
+	if _, twice := w.found[c.event]; !twice {
+		w.found[c.event] = core.Event{}
+		w.events[c.day] = append(w.events[c.day], c.event)
 	}
-	if !w.asked[c.event] {
-		w.asked[c.event] = true
-		w.eventIDs = append(w.eventIDs, c.event)
+}
+
+// missing are the events that aren't in their day any more.
+func (w *wanted) missing() [][16]byte {
+	var missing [][16]byte
+	for id, e := range w.found {
+		if e.ID.IsZero() {
+			missing = append(missing, id)
+		}
 	}
+	return missing
 }
 
 func (w *wanted) readDeliveries(results pgx.BatchResults, into []store.Claimed) error {
@@ -331,7 +344,7 @@ func (w *wanted) readEvents(rows pgx.Rows, err error) error {
 		if err != nil {
 			return err
 		}
-		w.events[e.ID] = e
+		w.found[e.ID] = e
 	}
 	return rows.Err()
 }

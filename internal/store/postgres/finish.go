@@ -34,13 +34,17 @@ func (s *Store) Finish(ctx context.Context, outcomes []store.Outcome) ([]error, 
 		return nil, err
 	}
 	now := s.given()
-	var results []error
-	err = s.exchange(ctx, func(b *pgx.Batch) { w.queue(b, now) }, func(answers pgx.BatchResults) (err error) {
-		results, err = w.read(answers)
-		return err
-	})
-	if err != nil {
+	if err := s.exchange(ctx, func(b *pgx.Batch) { w.queue(b, now) }, w.read); err != nil {
 		return nil, err
+	}
+	if err := w.recognize(ctx, s); err != nil {
+		return nil, err
+	}
+	results := make([]error, len(outcomes))
+	for i, n := range w.as {
+		if !w.accepted[n] || string(outcomes[i].Verdict) != w.verdicts[n] {
+			results[i] = store.ErrLostClaim
+		}
 	}
 	return results, nil
 }
@@ -48,8 +52,8 @@ func (s *Store) Finish(ctx context.Context, outcomes []store.Outcome) ([]error, 
 // writtenOutcomes are outcomes as a statement takes them: for each column an array. Of several for one claim
 // the first is written.
 type writtenOutcomes struct {
-	outcomes []store.Outcome
-	as       []int // for each outcome, which one is written for its claim
+	as       []int  // for each outcome, which one is written for its claim
+	accepted []bool // for each of these
 
 	ends                                                     bool
 	ids, delays, started, durations                          []int64
@@ -86,7 +90,7 @@ func endingOf(v store.Verdict) (ending, error) {
 }
 
 func newWritten(outcomes []store.Outcome) (*writtenOutcomes, error) {
-	w := &writtenOutcomes{outcomes: outcomes, as: make([]int, len(outcomes))}
+	w := &writtenOutcomes{as: make([]int, len(outcomes))}
 	first := make(map[store.Holder]int, len(outcomes))
 	for i := range outcomes {
 		o := &outcomes[i]
@@ -155,7 +159,8 @@ const finishHeld = `WITH clock AS MATERIALIZED (SELECT relais_now($1) AS now),
 	ended AS (
 		DELETE FROM delivery d USING o WHERE d.id = o.id AND d.claim = o.claim AND d.node = o.node AND d.state + 0 = 1
 			AND o.state > 1 AND NOT (o.stops AND d.order_key IS NOT NULL)
-		RETURNING d.*, o.n, o.state AS becomes, o.counts, o.skips, o.reason AS why, o.message AS says),
+		RETURNING d.*, o.n, o.state AS becomes, o.counts, o.skips, o.reason AS why, o.message AS says,
+			o.started, o.duration, o.verdict, o.failed, o.failure, o.trace),
 	stays AS (
 		UPDATE delivery d SET state = o.state, class = CASE WHEN o.retry THEN d.class | 1::smallint ELSE d.class END,
 			due = clock.now + o.delay, finished = CASE WHEN o.state > 1 THEN clock.now ELSE 0 END,
@@ -163,8 +168,10 @@ const finishHeld = `WITH clock AS MATERIALIZED (SELECT relais_now($1) AS now),
 			skipped = false, stops = o.state > 1, reason = nullif(o.reason, ''), message = nullif(o.message, '')
 		FROM o CROSS JOIN clock WHERE d.id = o.id AND d.claim = o.claim AND d.node = o.node AND d.state + 0 = 1
 			AND NOT (o.state > 1 AND NOT (o.stops AND d.order_key IS NOT NULL))
-		RETURNING d.id, d.lane, o.n),
-	held AS (SELECT id, lane, n FROM ended UNION ALL SELECT id, lane, n FROM stays),
+		RETURNING d.id, d.claim, d.lane, d.node, o.n, o.started, o.duration, o.verdict, o.failed, o.failure, o.trace),
+	held AS (
+		SELECT id, claim, lane, node, n, started, duration, verdict, failed, failure, trace FROM ended
+		UNION ALL SELECT id, claim, lane, node, n, started, duration, verdict, failed, failure, trace FROM stays),
 	done AS (
 		INSERT INTO delivery_done (day, ` + deliveryFields + `)
 		SELECT clock.now / $20::bigint, e.id, e.event, e.event_day, e.event_seq, e.lane, e.source, e.becomes, e.wait, e.class,
@@ -180,17 +187,15 @@ const finishHeld = `WITH clock AS MATERIALIZED (SELECT relais_now($1) AS now),
 		UPDATE lane l SET running = l.running - c.count FROM (SELECT lane, count(*) FROM held GROUP BY lane) c WHERE l.id = c.lane),
 	tried AS (
 		INSERT INTO attempt (day, delivery, claim, node, started, duration, verdict, reason, message, trace)
-		SELECT clock.now / $20::bigint, o.id, o.claim, o.node, o.started, o.duration, o.verdict, nullif(o.failed, ''),
-			nullif(o.failure, ''), o.trace FROM o JOIN held USING (n) CROSS JOIN clock),
+		SELECT clock.now / $20::bigint, id, claim, node, started, duration, verdict, nullif(failed, ''), nullif(failure, ''), trace
+		FROM held CROSS JOIN clock),
 	stepped AS (
 		INSERT INTO step (delivery, step, definition, ordinal, result)
 		SELECT h.id, s.step, s.definition, s.place + coalesce((SELECT max(b.ordinal) + 1 FROM step b WHERE b.delivery = h.id), 0), s.result
 		FROM unnest($21::bigint[], $22::text[], $23::text[], $24::integer[], $25::bytea[]) s(n, step, definition, place, result)
 		JOIN held h USING (n)
 		ON CONFLICT (delivery, step) DO UPDATE SET definition = excluded.definition, result = excluded.result)
-	SELECT held.n IS NOT NULL, held.n IS NULL AND EXISTS (SELECT FROM attempt a
-		WHERE a.delivery = o.id AND a.claim = o.claim AND a.node = o.node AND a.verdict = o.verdict)
-	FROM o LEFT JOIN held USING (n) ORDER BY o.n`
+	SELECT n - 1 FROM held`
 
 func (w *writtenOutcomes) queue(b *pgx.Batch, now *int64) {
 	b.Queue(steadyPlans)
@@ -203,33 +208,63 @@ func (w *writtenOutcomes) queue(b *pgx.Batch, now *int64) {
 		microsPerDay, w.steps.of, w.steps.names, w.steps.definitions, w.steps.places, w.steps.results)
 }
 
-func (w *writtenOutcomes) read(answers pgx.BatchResults) ([]error, error) {
+// read notes which outcomes were written.
+func (w *writtenOutcomes) read(answers pgx.BatchResults) error {
 	locks := 2
 	if w.ends {
 		locks++
 	}
 	if err := skip(answers, locks); err != nil {
-		return nil, err
+		return err
 	}
 	rows, err := answers.Query()
 	if err != nil {
-		return nil, err
+		return err
 	}
-	accepted := make([]bool, 0, len(w.ids))
-	var held, known bool
-	if _, err := pgx.ForEachRow(rows, []any{&held, &known}, func() error {
-		accepted = append(accepted, held || known)
+	w.accepted = make([]bool, len(w.ids))
+	var n int64
+	_, err = pgx.ForEachRow(rows, []any{&n}, func() error {
+		w.accepted[n] = true
 		return nil
-	}); err != nil {
-		return nil, err
-	}
-	results := make([]error, len(w.outcomes))
-	for i, n := range w.as {
-		if !accepted[n] || string(w.outcomes[i].Verdict) != w.verdicts[n] {
-			results[i] = store.ErrLostClaim
+	})
+	return err
+}
+
+// recognize accepts the outcomes that weren't written because they were written before: their commit's
+// answer was lost, and they are sent again.
+func (w *writtenOutcomes) recognize(ctx context.Context, s *Store) error {
+	var lost []int64
+	for n, ok := range w.accepted {
+		if !ok {
+			lost = append(lost, w.ids[n])
 		}
 	}
-	return results, nil
+	if len(lost) == 0 {
+		return nil
+	}
+	return s.read(ctx, func(t *tx) error {
+		rows, err := t.query("SELECT delivery, claim, node, verdict FROM attempt WHERE delivery = ANY($1::bigint[])", lost)
+		if err != nil {
+			return err
+		}
+		type outcome struct {
+			delivery      int64
+			claim         int32
+			node, verdict string
+		}
+		written := map[outcome]bool{}
+		var o outcome
+		if _, err := pgx.ForEachRow(rows, []any{&o.delivery, &o.claim, &o.node, &o.verdict}, func() error {
+			written[o] = true
+			return nil
+		}); err != nil {
+			return err
+		}
+		for n := range w.accepted {
+			w.accepted[n] = w.accepted[n] || written[outcome{w.ids[n], w.claims[n], w.nodes[n], w.verdicts[n]}]
+		}
+		return nil
+	})
 }
 
 // moveDone moves ended deliveries, whose rows say already how they ended, out of the way of those that

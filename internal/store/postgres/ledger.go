@@ -148,6 +148,8 @@ func (s *Store) AdvanceEffect(ctx context.Context, p store.AdvanceEffect) (store
 			return t.writeEffect(&e)
 		case e.State == p.To && p.From != p.To:
 			return nil // done before, by a call whose outcome was unknown
+		case e.State == store.EffectDone:
+			return core.Errorf(core.CodeConflict, "the effect %s is done, and stays done", p.Key)
 		case e.State != p.From:
 			return wrongState(&e, p.From)
 		}
@@ -171,7 +173,7 @@ func keyOf(key string) (string, error) {
 
 // advance puts an effect into a state, with the stamps that belong to it.
 func advance(e *store.Effect, to store.EffectState, result json.RawMessage, message string) {
-	e.State, e.Message = to, clean(message)
+	e.State, e.Message, e.ResolvedBy = to, clean(message), ""
 	switch to {
 	case store.EffectOpen:
 		e.SentAt, e.AbsentAt, e.DoneAt = moment(0), moment(0), moment(0)
