@@ -64,6 +64,8 @@ type Store struct {
 	network  atomic.Int32
 	renewed  atomic.Int64
 	warnings atomic.Pointer[[]string]
+	// importing is set while another store is copied into this one; nobody else works on it then.
+	importing bool
 
 	background sync.WaitGroup
 	closing    context.Context
@@ -81,17 +83,9 @@ var (
 // Open connects, brings the tables to this program's version, and makes the coming days' partitions.
 func Open(ctx context.Context, o Options) (*Store, error) {
 	o = o.withDefaults()
-	config, err := pgxpool.ParseConfig(o.URL)
+	s, err := connect(o)
 	if err != nil {
-		return nil, core.Errorf(core.CodeInvalid, "store: the URL can't be read: postgres://user:password@host:5432/database is expected")
-	}
-	config.MaxConns = o.Connections
-	config.ConnConfig.ConnectTimeout = min(o.Patience, 5*time.Second)
-	s := &Store{clock: o.Now, log: o.Log, patience: o.Patience, readTime: o.ReaderTimeout}
-	s.configure(config, o.URL)
-	s.closing, s.stop = context.WithCancel(context.Background())
-	if s.pool, err = pgxpool.NewWithConfig(s.closing, config); err != nil {
-		return nil, public(err)
+		return nil, err
 	}
 	err = s.prepare(ctx)
 	if errors.Is(err, store.ErrUnavailable) && o.Later {
@@ -104,6 +98,24 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 		return nil, err
 	}
 	s.background.Go(s.tend)
+	return s, nil
+}
+
+// connect makes the pool, which connects when it is asked to.
+func connect(o Options) (*Store, error) {
+	config, err := pgxpool.ParseConfig(o.URL)
+	if err != nil {
+		return nil, core.Errorf(core.CodeInvalid, "store: the URL can't be read: postgres://user:password@host:5432/database is expected")
+	}
+	config.MaxConns = o.Connections
+	config.ConnConfig.ConnectTimeout = min(o.Patience, 5*time.Second)
+	s := &Store{clock: o.Now, log: o.Log, patience: o.Patience, readTime: o.ReaderTimeout}
+	s.configure(config, o.URL)
+	s.closing, s.stop = context.WithCancel(context.Background())
+	if s.pool, err = pgxpool.NewWithConfig(s.closing, config); err != nil {
+		s.stop()
+		return nil, public(err)
+	}
 	return s, nil
 }
 
@@ -150,6 +162,9 @@ func (s *Store) prepare(ctx context.Context) error {
 	}
 	if err := s.migrate(ctx); err != nil {
 		return err
+	}
+	if err := s.refuseHalfCopied(ctx); err != nil {
+		return public(err)
 	}
 	if err := s.makePartitions(ctx); err != nil {
 		return public(err)
