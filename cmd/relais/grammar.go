@@ -16,6 +16,7 @@ type grammar struct {
 	Status     statusCommand     `cmd:"" help:"${cmd_status}"`
 	Nodes      nodesCommand      `cmd:"" help:"${cmd_nodes}"`
 	Reload     reloadCommand     `cmd:"" help:"${cmd_reload}"`
+	Spool      spoolCommands     `cmd:"" help:"${cmd_spool}"`
 	Events     eventsCommands    `cmd:"" help:"${cmd_events}"`
 	Deliveries deliveryCommands  `cmd:"" help:"${cmd_deliveries}"`
 	Rejections rejectionCommands `cmd:"" help:"${cmd_rejections}"`
@@ -24,6 +25,7 @@ type grammar struct {
 	Pause      pauseCommand      `cmd:"" help:"${cmd_pause}"`
 	Resume     resumeCommand     `cmd:"" help:"${cmd_resume}"`
 	Backup     backupCommand     `cmd:"" help:"${cmd_backup}"`
+	Store      storeCommands     `cmd:"" help:"${cmd_store}"`
 	Bench      benchCommand      `cmd:"" help:"${cmd_bench}"`
 	Version    versionCommand    `cmd:"" help:"${cmd_version}"`
 

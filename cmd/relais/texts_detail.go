@@ -36,8 +36,16 @@ Codes de sortie : 0 fait, 1 refusé ou échoué, 2 ligne de commande erronée, 3
 		"Exemple :\n\n  relais status --data /var/lib/relais",
 	},
 	"nodes": {
-		"On PostgreSQL, several relais share one store. Each tells of itself every few seconds; one that hasn't for\n9 s is gone, and the others take over what it ran.\n\nExample:\n\n  relais nodes --config relais.yaml",
-		"Sur PostgreSQL, plusieurs relais partagent une base. Chacun donne signe de vie toutes les quelques secondes ;\ncelui qui se tait 9 s est tenu pour disparu, et les autres reprennent ce qu'il faisait.\n\nExemple :\n\n  relais nodes --config relais.yaml",
+		"On PostgreSQL, several relais share one store. Each tells of itself every few seconds; one that hasn't for\n7.5 s is gone, and the others take over what it ran.\n\nExample:\n\n  relais nodes --config relais.yaml",
+		"Sur PostgreSQL, plusieurs relais partagent une base. Chacun donne signe de vie toutes les quelques secondes ;\ncelui qui se tait 7,5 s est tenu pour disparu, et les autres reprennent ce qu'il faisait.\n\nExemple :\n\n  relais nodes --config relais.yaml",
+	},
+	"spool": {
+		"Example:\n\n  relais spool drain /mnt/old-node/relais-data/spool",
+		"Exemple :\n\n  relais spool drain /mnt/ancien/relais-data/spool",
+	},
+	"spool drain": {
+		"The node must not run: a running one drains its spool by itself. Routes are those in force in the database.\nIt can be stopped and started again.\n\nExample:\n\n  relais spool drain /mnt/old-node/relais-data/spool --config relais.yaml",
+		"Le nœud ne doit pas tourner : s'il tourne, il vide sa file lui-même. Les routes sont celles en vigueur dans la base.\nOn peut interrompre et recommencer.\n\nExemple :\n\n  relais spool drain /mnt/ancien/relais-data/spool --config relais.yaml",
 	},
 	"reload": {
 		"Example:\n\n  relais check\n  relais reload",
@@ -122,6 +130,14 @@ Codes de sortie : 0 fait, 1 refusé ou échoué, 2 ligne de commande erronée, 3
 	"backup": {
 		"The copy is of the moment at which it ends, checked, and readable by you only. Events are received meanwhile. The server writes the file itself, under the path that you give; until it is whole it is called FILE.partial. PostgreSQL has its own tools.\n\nExamples:\n\n  relais backup /var/backups/relais.db\n  relais backup --force --json /var/backups/relais.db",
 		"La copie est celle de l'instant où elle finit, vérifiée, et lisible par vous seul. La réception continue pendant ce temps. Le serveur écrit lui-même le fichier, au chemin indiqué ; tant qu'il n'est pas entier, il s'appelle FICHIER.partial. PostgreSQL a ses propres outils.\n\nExemples :\n\n  relais backup /var/backups/relais.db\n  relais backup --force --json /var/backups/relais.db",
+	},
+	"store": {
+		"Examples:\n\n  relais store copy --dry-run\n  relais store copy --to postgres://relais:secret@db.example.fr/relais",
+		"Exemples :\n\n  relais store copy --dry-run\n  relais store copy --to postgres://relais:secret@db.example.fr/relais",
+	},
+	"store copy": {
+		"Stop relais first. All is copied with its numbers: events, deliveries, attempts, effects, keys of repeats, pauses, the audit. A copy that is interrupted goes on where it was when the command is run again. At the end the rows are counted on both sides. The folder is not changed, but for a mark that keeps \"relais serve\" from working on it again.\n\nExamples:\n\n  relais store copy --dry-run\n  relais store copy --to postgres://relais:secret@db.example.fr/relais\n  relais store copy --config relais.yaml --data relais-data --json",
+		"Arrêtez d'abord relais. Tout est copié avec ses numéros : événements, livraisons, tentatives, effets, clés de répétition, pauses, audit. Une copie interrompue reprend où elle en était quand on relance la commande. À la fin, les lignes sont comptées des deux côtés. Le dossier n'est pas modifié, sauf une marque qui empêche « relais serve » d'y travailler encore.\n\nExemples :\n\n  relais store copy --dry-run\n  relais store copy --to postgres://relais:secret@db.example.fr/relais\n  relais store copy --config relais.yaml --data relais-data --json",
 	},
 	"bench": {
 		"An open-loop generator measures servers in processes of their own. A target that is missed is told, and ends in exit code 1.\n\nExample:\n\n  relais bench --only latency --results bench/results",

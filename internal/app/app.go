@@ -103,13 +103,16 @@ func New(ctx context.Context, o Options) (*App, error) {
 	if err := makeData(o.Data); err != nil {
 		return nil, err
 	}
+	if err := refuseCopied(cfg, o.Data); err != nil {
+		return nil, err
+	}
 	opened, err := openStore(ctx, cfg, o, log.Logger, cfg.Ingest.Spool)
 	if err != nil {
 		return nil, err
 	}
 	a.store = measured{opened, a.metrics}
 	if err := a.assemble(ctx, cfg); err != nil {
-		return nil, errors.Join(err, opened.Close())
+		return nil, errors.Join(err, a.closeStores())
 	}
 	return a, nil
 }
@@ -266,7 +269,8 @@ func (a *App) stored(batch []store.Accepted, results []store.Appended) {
 		if !results[i].RepeatOf.IsZero() {
 			continue
 		}
-		if routed && len(batch[i].Deliveries) == 0 && !batch[i].FanOut {
+		// A spooled event (no number yet) is told of when it is moved.
+		if routed && results[i].Seq != 0 && len(batch[i].Deliveries) == 0 && !batch[i].FanOut {
 			a.narrator.unrouted(&batch[i].Event)
 		}
 		a.wake(batch[i].Deliveries)
@@ -352,4 +356,4 @@ func (a *App) watchStore() {
 }
 
 // Close releases the store of an App that doesn't run.
-func (a *App) Close() error { return a.store.Close() }
+func (a *App) Close() error { return a.closeStores() }

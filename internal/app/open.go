@@ -2,9 +2,11 @@ package app
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"os"
 	"path/filepath"
+	"time"
 
 	"relais/internal/config"
 	"relais/internal/core"
@@ -13,6 +15,7 @@ import (
 	"relais/internal/store/postgres"
 	"relais/internal/store/spool"
 	"relais/internal/store/sqlite"
+	"relais/internal/telemetry"
 )
 
 const (
@@ -40,15 +43,67 @@ func openStore(ctx context.Context, cfg *config.Config, o Options, log *slog.Log
 
 // openSpool opens this node's spool, where the configuration wants one.
 func (a *App) openSpool(cfg *config.Config) error {
+	dir := filepath.Join(a.options.Data, spoolName)
 	if !shared(cfg) || !cfg.Ingest.Spool || a.options.role() == RoleWorker {
+		if _, err := os.Stat(dir); err == nil {
+			a.log.Warn("this node has no spool, and one of an earlier run is there: if it isn't empty, \"relais spool drain\" moves what it holds", "folder", dir)
+		}
 		return nil
 	}
 	var err error
 	a.spool, err = spool.New(spool.Options{
-		Dir: filepath.Join(a.options.Data, spoolName), Store: a.store, Rematch: a.rematch,
+		Dir: dir, Store: a.store, Rematch: a.rematch,
 		MaxBytes: cfg.Ingest.SpoolBytes, Moved: a.stored, Log: a.log.Logger,
 	})
-	return err
+	if err != nil {
+		return err
+	}
+	a.metrics.WatchSpool(func() telemetry.SpoolFigures {
+		s := a.spool.Status()
+		return telemetry.SpoolFigures{
+			State: string(s.State), Events: s.Events, Aside: s.Aside, Bytes: s.Bytes + s.AsideBytes, MaxBytes: s.MaxBytes,
+			Oldest: s.Oldest, Spooled: s.Spooled, Moved: s.Moved,
+		}
+	}, time.Now)
+	return nil
+}
+
+// Drain moves what a dead node's spool holds to the store of the configuration, matched by the routes in
+// force. The node must not run.
+func Drain(ctx context.Context, o Options, dir string, progress func(moved, waiting int)) (spool.Drained, error) {
+	cfg, err := load(o)
+	if err != nil {
+		return spool.Drained{}, err
+	}
+	if !shared(cfg) {
+		return spool.Drained{}, core.Errorf(core.CodeInvalid, "there are spools beside a PostgreSQL only: %s names none as its store", o.Config)
+	}
+	opened, err := openStore(ctx, cfg, o, slog.New(slog.DiscardHandler), false)
+	if err != nil {
+		return spool.Drained{}, err
+	}
+	set, err := opened.Active(ctx)
+	if err == nil && set.Hash == "" {
+		err = core.Errorf(core.CodeConflict, "no routes are in force in that store: start a relais on it first")
+	}
+	a := &App{}
+	if err == nil {
+		err = a.setInForce(set)
+	}
+	var drained spool.Drained
+	if err == nil {
+		drained, err = spool.Drain(ctx, dir, opened, a.rematch, progress)
+	}
+	return drained, errors.Join(err, opened.Close())
+}
+
+// closeStores ends what Run opened.
+func (a *App) closeStores() error {
+	var err error
+	if a.spool != nil {
+		err = a.spool.Close()
+	}
+	return errors.Join(err, a.store.Close())
 }
 
 // intake is where ingest stores: through the spool, where there is one.

@@ -21,7 +21,7 @@ import (
 const (
 	pointVariable  = "RELAIS_APP_TEST_POINT"
 	signalVariable = "RELAIS_APP_TEST_SIGNAL"
-	// stall is longer than the lease of a node (9 s), than the settle time, and than any deadline.
+	// stall is longer than the lease of a node (7.5 s), than the settle time, and than any deadline.
 	stall = 11 * time.Second
 )
 

@@ -28,7 +28,7 @@ type listeners struct {
 func (a *App) Run(ctx context.Context) error {
 	l, err := a.listen(ctx)
 	if err != nil {
-		return errors.Join(err, a.store.Close())
+		return errors.Join(err, a.closeStores())
 	}
 	public := a.publicServer()
 	admin := a.adminServer(a.adminMux())
@@ -85,7 +85,7 @@ func (a *App) Run(ctx context.Context) error {
 	err = errors.Join(err, a.stop(public))
 	stopWork()
 	background.Wait()
-	err = errors.Join(err, admin.Close(), control.Close(), a.store.Close())
+	err = errors.Join(err, admin.Close(), control.Close(), a.closeStores())
 	a.log.InfoContext(ctx, "relais has stopped")
 	return err
 }

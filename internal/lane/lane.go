@@ -74,7 +74,7 @@ type Bounds struct {
 	Bytes       int64            // of the events they hold; 256 MiB
 	Window      int              // attempts of one lane that says nothing else; 16
 	Timeout     time.Duration    // of one attempt; 5 min
-	Lease       time.Duration    // how long this node's word lasts; 9 s
+	Lease       time.Duration    // how long this node's word lasts; 7.5 s
 	Scan        time.Duration    // between two looks for work that was missed; 5 s
 	Interrupted int              // interruptions in a row that make a delivery dead; 3
 	Breaker     core.BreakerRule // core.DefaultBreaker
@@ -85,7 +85,7 @@ func (b Bounds) withDefaults() Bounds {
 	orDefault(&b.Bytes, 256<<20)
 	orDefault(&b.Window, 16)
 	orDefault(&b.Timeout, 5*time.Minute)
-	orDefault(&b.Lease, 9*time.Second)
+	orDefault(&b.Lease, 7500*time.Millisecond)
 	orDefault(&b.Scan, 5*time.Second)
 	orDefault(&b.Interrupted, 3)
 	orDefault(&b.Breaker, core.DefaultBreaker)

@@ -130,6 +130,7 @@ func TestEveryMetricIsExplained(t *testing.T) {
 	m := NewMetrics("test")
 	m.SetSources([]string{"sellsy"})
 	m.WatchStore(func(context.Context) (Figures, error) { return Figures{FirstEvent: time.Unix(1, 0)}, nil }, time.Now)
+	m.WatchSpool(func() SpoolFigures { return SpoolFigures{State: "direct"} }, time.Now)
 	m.Retained(1, 0, 0)
 	m.Loaded(time.Unix(1, 0))
 	families, err := m.registry.Gather()

@@ -26,6 +26,8 @@ const (
 // load sends signed webhooks at a steady rate and keeps what was acknowledged.
 type load struct {
 	*world
+	// target chooses where the next webhook goes, and is told what came of it: the answer's status, 0 for none.
+	target func() (address string, done func(status int, took time.Duration))
 	client *http.Client
 	random *rand.Rand
 
@@ -39,7 +41,9 @@ type load struct {
 
 func newLoad(w *world) *load {
 	return &load{
-		world: w, acked: map[int64]int64{}, random: rand.New(rand.NewPCG(w.Seed, 2)),
+		world:  w,
+		target: func() (string, func(int, time.Duration)) { return w.listen, func(int, time.Duration) {} },
+		acked:  map[int64]int64{}, random: rand.New(rand.NewPCG(w.Seed, 2)),
 		client: &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: senders}},
 	}
 }
@@ -78,19 +82,23 @@ func (l *load) one(ctx context.Context) {
 	body := []byte(url.Values{"notif": {notif}}.Encode())
 	digest := sha1.Sum(append([]byte(signingKey), body...)) //nolint:gosec // Sellsy signs with it
 	// A webhook that was sent is waited for: what was acknowledged at the very end counts too.
-	request, err := http.NewRequestWithContext(context.WithoutCancel(ctx), http.MethodPost, "http://"+l.listen+"/in/sellsy", bytes.NewReader(body))
+	address, done := l.target()
+	request, err := http.NewRequestWithContext(context.WithoutCancel(ctx), http.MethodPost, "http://"+address+"/in/sellsy", bytes.NewReader(body))
 	if err != nil {
 		l.fail(err)
 		return
 	}
 	request.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	request.Header.Set("X-Webhook-Signature", hex.EncodeToString(digest[:]))
+	began := time.Now()
 	response, err := l.client.Do(request)
 	if err != nil {
+		done(0, time.Since(began))
 		return // relais is down, or went down: nothing was acknowledged
 	}
 	_, _ = io.Copy(io.Discard, response.Body)
 	_ = response.Body.Close()
+	done(response.StatusCode, time.Since(began))
 	switch response.StatusCode {
 	case http.StatusOK:
 		l.mu.Lock()

@@ -1,0 +1,210 @@
+//go:build linux
+
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"text/tabwriter"
+	"time"
+)
+
+const (
+	takeOverIn = 10 * time.Second
+	stopP99    = 2 * time.Second
+	stopMax    = 5 * time.Second
+)
+
+// clusterReport is what a run of the cluster found.
+type clusterReport struct {
+	Date          string    `json:"date"`
+	Machine       string    `json:"machine"`
+	Seed          uint64    `json:"seed"`
+	Kills         int       `json:"nodes_killed"`
+	Stalls        int       `json:"nodes_stalled"`
+	StallsInside  int       `json:"stalled_inside_open_effects"`
+	Cuts          int       `json:"nodes_cut_off"`
+	Restarts      int       `json:"database_restarts"`
+	Stops         int       `json:"database_stops"`
+	Rolls         int       `json:"rolled_all_nodes"`
+	Seconds       float64   `json:"seconds"`
+	DrainSeconds  float64   `json:"drain_seconds"`
+	Sent          int       `json:"webhooks_sent"`
+	Acked         int       `json:"acknowledged"`
+	Stored        int       `json:"stored"`
+	Lost          int       `json:"acknowledged_lost"`
+	NotCompleted  int       `json:"not_completed"`
+	Duplicates    int       `json:"stored_more_than_once"`
+	Repeated      int       `json:"deliveries_claimed_more_than_once"`
+	Explained     int       `json:"of_them_interrupted_or_retried"`
+	Estimates     int       `json:"estimates"`
+	Missing       int       `json:"estimates_without_invoice"`
+	Doubled       int       `json:"estimates_with_several_invoices"`
+	TakeOvers     []float64 `json:"take_overs_s"`
+	StopRequests  int       `json:"requests_during_stops"`
+	StopRefused   int       `json:"refused_during_stops"`
+	StopP99Millis float64   `json:"ack_p99_during_stops_ms"`
+	StopMaxMillis float64   `json:"ack_max_during_stops_ms"`
+}
+
+func newClusterReport(seed uint64) *clusterReport {
+	r := newReport(options{})
+	return &clusterReport{Date: r.Date, Machine: r.Machine, Seed: seed}
+}
+
+func (r *clusterReport) noteTakeOver(took time.Duration) {
+	r.TakeOvers = append(r.TakeOvers, took.Seconds())
+}
+
+func (r *clusterReport) noteStop(a *answers) {
+	r.Stops++
+	r.StopRequests += len(a.took)
+	r.StopRefused += a.refused
+	slices.Sort(a.took)
+	if n := len(a.took); n > 0 {
+		r.StopP99Millis = max(r.StopP99Millis, float64(a.took[n*99/100].Microseconds())/1000)
+		r.StopMaxMillis = max(r.StopMaxMillis, float64(a.took[n-1].Microseconds())/1000)
+	}
+}
+
+func (r *clusterReport) print(out io.Writer) {
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	row := func(name string, value any) { fmt.Fprintf(w, "%s\t%v\n", name, value) }
+	row("nodes killed, stalled (inside open effects), cut off", fmt.Sprintf("%d, %d (%d), %d", r.Kills, r.Stalls, r.StallsInside, r.Cuts))
+	row("database restarted, stopped; all nodes rolled", fmt.Sprintf("%d, %d; %d", r.Restarts, r.Stops, r.Rolls))
+	row("acknowledged events", fmt.Sprintf("%d of %d sent, in %.0f s", r.Acked, r.Sent, r.Seconds))
+	row("acknowledged events lost", r.Lost)
+	row("acknowledged events not completed", r.NotCompleted)
+	row("events stored more than once", r.Duplicates)
+	row("deliveries claimed more than once", fmt.Sprintf("%d, of which %d were retried or taken over", r.Repeated, r.Explained))
+	row("estimates", r.Estimates)
+	row("estimates without their invoice", r.Missing)
+	row("estimates with several invoices", r.Doubled)
+	row("take-overs", fmt.Sprintf("%d, longest %.1f s", len(r.TakeOvers), longest(r.TakeOvers)))
+	row("while the database was stopped", fmt.Sprintf("%d requests, %d refused, p99 %.1f ms, longest %.0f ms", r.StopRequests, r.StopRefused, r.StopP99Millis, r.StopMaxMillis))
+	_ = w.Flush()
+}
+
+func longest(seconds []float64) float64 {
+	if len(seconds) == 0 {
+		return 0
+	}
+	return slices.Max(seconds)
+}
+
+func (r *clusterReport) verdict() error {
+	var faults []error
+	check := func(bad bool, format string, args ...any) {
+		if bad {
+			faults = append(faults, fmt.Errorf(format, args...))
+		}
+	}
+	check(r.Lost > 0, "%d acknowledged events were lost", r.Lost)
+	check(r.NotCompleted > 0, "%d acknowledged events were not completed", r.NotCompleted)
+	check(r.Duplicates > 0, "%d events are stored more than once", r.Duplicates)
+	check(r.Repeated > r.Explained, "%d deliveries ran again and nothing says why", r.Repeated-r.Explained)
+	check(r.Missing > 0, "%d estimates have no invoice", r.Missing)
+	check(r.Doubled > 0, "%d estimates have several invoices", r.Doubled)
+	check(longest(r.TakeOvers) > takeOverIn.Seconds(), "a take-over took %.1f s", longest(r.TakeOvers))
+	check(r.StopRefused > 0, "%d requests were refused while the database was stopped", r.StopRefused)
+	check(r.StopP99Millis > float64(stopP99.Milliseconds()), "while the database was stopped the 99th percentile of answers was %.0f ms", r.StopP99Millis)
+	check(r.StopMaxMillis > float64(stopMax.Milliseconds()), "while the database was stopped an answer took %.0f ms", r.StopMaxMillis)
+	check(r.Acked == 0 || r.Estimates == 0 || r.StopRequests == 0, "nothing was acknowledged")
+	check(r.StallsInside == 0, "no node was stalled inside an open effect")
+	return errors.Join(faults...)
+}
+
+func (r *clusterReport) write(dir string) error {
+	text, err := json.MarshalIndent(r, "", "  ")
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(dir, "chaos-cluster.json"), append(text, '\n'), 0o644) //nolint:gosec // a report for everybody
+}
+
+// spooledIn adds up what the nodes that live say of their spools.
+func spooledIn(nodes []byte) int {
+	var list struct {
+		Items []struct {
+			State string `json:"state"`
+			Spool *struct {
+				Events int `json:"events"`
+				Aside  int `json:"aside"`
+			} `json:"spool"`
+		} `json:"items"`
+	}
+	if json.Unmarshal(nodes, &list) != nil {
+		return 1
+	}
+	sum := 0
+	for _, n := range list.Items {
+		if n.State == "alive" && n.Spool != nil {
+			sum += n.Spool.Events + n.Spool.Aside
+		}
+	}
+	return sum
+}
+
+// count compares what was acknowledged with what is in the database and in the sandbox.
+func (c *cluster) count(l *load) error {
+	ctx := c.t.Context()
+	rows, err := c.db.Query(ctx, `SELECT e.body, (SELECT count(*) FROM delivery_done d WHERE d.event = e.id AND d.state = 2) FROM event e`)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	stored, done := map[int64]int{}, map[int64]int{}
+	for rows.Next() {
+		var body []byte
+		var succeeded int
+		if err := rows.Scan(&body, &succeeded); err != nil {
+			return err
+		}
+		number, err := numberOf(body)
+		if err != nil {
+			return err
+		}
+		c.found.Stored++
+		stored[number]++
+		done[number] += succeeded
+	}
+	if err := rows.Err(); err != nil {
+		return err
+	}
+	for _, n := range stored {
+		c.found.Duplicates += n - 1
+	}
+	if err := c.db.QueryRow(ctx, `SELECT count(*), count(*) FILTER (WHERE d.attempts > 1 OR d.interruptions > 0 OR d.attempts < d.claim)
+		FROM delivery_done d WHERE d.claim > 1`).Scan(&c.found.Repeated, &c.found.Explained); err != nil {
+		return err
+	}
+	inspection, err := c.sandbox.inspect(ctx)
+	if err != nil {
+		return err
+	}
+	wanted := map[int64]bool{}
+	for number, estimate := range l.acked {
+		wanted[estimate] = true
+		switch {
+		case stored[number] == 0:
+			c.found.Lost++
+		case done[number] == 0:
+			c.found.NotCompleted++
+		}
+	}
+	for estimate, invoices := range inspection.Estimates {
+		switch {
+		case len(invoices) > 1:
+			c.found.Doubled++
+		case len(invoices) == 0 && wanted[estimate]:
+			c.found.Missing++
+		}
+	}
+	c.found.Estimates = len(wanted)
+	return nil
+}
