@@ -16,10 +16,10 @@ LINT         := .tools/bin/golangci-lint-$(LINT_VERSION)
 PLATFORMS := linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 windows/arm64
 
 .DEFAULT_GOAL := help
-.PHONY: help build setup test test-full lint bench chaos fuzz release clean
+.PHONY: help build setup test test-full lint bench chaos chaos-cluster fuzz release clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 build: ## bin/relais for this machine
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/relais ./cmd/relais
@@ -47,6 +47,9 @@ bench: build ## the table of speeds, and its JSON in bench/results (BENCH='--onl
 
 chaos: ## kill relais 200 times under load and count what was lost or done twice (CHAOS='-kills 20')
 	$(GO) run ./test/chaos $(CHAOS)
+
+chaos-cluster: setup ## three nodes on one PostgreSQL: killed, stalled, cut off, rolled; the database stopped (CLUSTER='-cluster-rounds 1')
+	$(GO) test -count 1 -v -timeout 60m -run TestNothingIsLost ./test/chaos -args -cluster-rounds 3 -cluster-results $(CURDIR)/bench/results $(CLUSTER)
 
 fuzz: ## every fuzz target for FUZZTIME (60s)
 	@scripts/fuzz $(FUZZTIME)

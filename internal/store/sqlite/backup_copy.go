@@ -45,6 +45,7 @@ type copier struct {
 
 	remaining, total int64
 	restarts         int
+	held             time.Duration // how long the last slice held the writer
 }
 
 var errCopyEnded = core.Errorf(core.CodeUnavailable, "the backup can't be made: the store had to open its database again meanwhile")
@@ -77,7 +78,7 @@ func (k *copier) run(ctx context.Context, f *os.File, progress func(copied, tota
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		began, before := time.Now(), k.remaining
+		before := k.remaining
 		done, err := k.slice()
 		if err != nil {
 			return err
@@ -91,7 +92,6 @@ func (k *copier) run(ctx context.Context, f *os.File, progress func(copied, tota
 		} else if time.Since(moved) > copyStall {
 			return core.Errorf(core.CodeUnavailable, "the backup can't be made: another process keeps the database locked")
 		}
-		took := time.Since(began)
 		if unsynced += max(before-k.remaining, 0) * pageSize; unsynced >= copySync {
 			unsynced = 0
 			if err := f.Sync(); err != nil {
@@ -101,7 +101,7 @@ func (k *copier) run(ctx context.Context, f *os.File, progress func(copied, tota
 		if now := k.s.writer.pages.Load(); now != written || k.remaining == before {
 			written = now
 			select {
-			case <-time.After(max(copyRest*took, copySlice)):
+			case <-time.After(max(copyRest*k.held, copySlice)):
 			case <-ctx.Done():
 			}
 		}
@@ -119,7 +119,9 @@ func (k *copier) slice() (done bool, err error) {
 	if err := k.begin(); err != nil {
 		return false, err
 	}
-	for began := time.Now(); time.Since(began) < copySlice; {
+	began := time.Now()
+	defer func() { k.held = time.Since(began) }()
+	for time.Since(began) < copySlice {
 		rc := sqlite3.Xsqlite3_backup_step(k.source.tls, k.handle, copyPages)
 		before, total := k.remaining, k.total
 		k.remaining = int64(sqlite3.Xsqlite3_backup_remaining(k.source.tls, k.handle))

@@ -116,7 +116,7 @@ var (
 	fifo    = route("fifo")
 	limited = endpoint("limited")
 
-	modelDestinations = []core.Destination{plain, stock, fifo, slow, limited}
+	modelDestinations = []core.Destination{fifo, stock, limited, plain, slow}
 	modelNodes        = []string{"n1", "n2", "n3"}
 	modelSources      = []string{"sellsy", "boutique"}
 	modelEffects      = []string{"default/compta/invoice/1", "default/compta/invoice/2"}
@@ -133,7 +133,7 @@ func newModel(t *testing.T, rt *rapid.T, open Open, o ModelOptions) *model {
 			stock:   {window: 2, priority: core.PriorityHigh, keys: []string{"sku-1", "sku-2", "sku-3"}},
 			fifo:    {window: 5, priority: core.PriorityUrgent, keys: []string{""}, stop: true},
 			slow:    {window: 1, priority: core.PriorityLow},
-			limited: {window: 5, priority: core.PriorityNormal, rate: 0.5, burst: 2},
+			limited: {window: 5, priority: core.PriorityNormal, rate: 0.01, burst: 2},
 		},
 		paused: map[pause]bool{}, keys: map[string]*modelEvent{}, effects: map[string]*store.Effect{},
 		nodes: map[string]*modelNode{},
@@ -170,7 +170,7 @@ func (m *model) step(*rapid.T) {
 		{"open effect", 4, claimed, m.openEffect}, {"move effect", 7, claimed, m.moveEffect},
 		{"resolve effect", 2, len(m.effects) > 0, m.resolveEffect}, {"pause", 2, true, m.pauseOne}, {"resume", 3, true, m.resumeOne},
 		{"take over", 3, true, m.takeOver}, {"beat", 1, true, m.beatOne}, {"crash", 1, claimed, m.crash},
-		{"restart", 2, true, m.restart}, {"retain", 1, true, m.retain}, {"purge", 2, len(m.purgeable()) > 0, m.purgeOne},
+		{"restart", 2, true, m.restart}, {"retain", 2, true, m.retain}, {"purge", 2, len(m.purgeable()) > 0, m.purgeOne},
 		{"recount", 1, true, m.recount},
 	} {
 		for range a.weight {

@@ -16,7 +16,7 @@ import (
 // modelWindow is how long a key is remembered. It is shorter than retention keeps any event.
 func modelWindow(key string) time.Duration {
 	if key == "short" {
-		return 8 * time.Second
+		return 5 * time.Second
 	}
 	return time.Hour
 }
@@ -79,7 +79,7 @@ func (m *model) accepted() store.Accepted {
 		Force:    m.once(8, "force"),
 		FanOut:   m.once(8, "fan out"),
 	}
-	if m.once(3, "keyed") {
+	if m.once(2, "keyed") {
 		key := pick(m, modelKeys, "key")
 		a = keyed(a, key, modelWindow(key))
 	}
@@ -169,13 +169,14 @@ func (m *model) expand(e *modelEvent, n int, done bool) {
 
 const (
 	modelKept     = 100 * time.Hour
-	modelKeptDead = 200 * time.Hour
+	modelKeptDead = 150 * time.Hour
 	modelAttempts = 50 * time.Hour
 )
 
 // retain deletes what is old. A store may keep what it need not, but nothing young, live or replayable
 // may go.
 func (m *model) retain() {
+	m.pass(pick(m, []time.Duration{160 * time.Hour, 60 * time.Hour, 110 * time.Hour, 0}, "after"))
 	p := store.RetainParams{Events: modelKept, Dead: modelKeptDead, Attempts: modelAttempts}
 	for more := true; more; {
 		r, err := m.Retain(m.t.Context(), p)

@@ -12,19 +12,20 @@ import (
 	"relais/internal/store"
 )
 
-// claimSome has a node ask for work and claim some of what it is told, as nodes do.
+// claimSome has a node claim from the lanes that it knows, whether or not they have something to give: what
+// Work told it may be old.
 func (m *model) claimSome() {
-	node := pick(m, modelNodes, "node")
-	work, err := m.Work(m.t.Context(), 0, 100)
-	m.must(err)
-	p := store.ClaimParams{Node: node, Lease: modelLease, Max: 1 + upTo(m, 7, "most")}
-	left := p.Max
-	for _, w := range work {
-		lane := m.lanes[w.Destination]
-		room := store.LaneRoom{Lane: w.Lane, Window: lane.window, Rate: lane.rate, Burst: lane.burst}
+	p := store.ClaimParams{Node: pick(m, modelNodes, "node"), Lease: modelLease, Max: 1 + upTo(m, 7, "most")}
+	left, first := p.Max, upTo(m, len(modelDestinations)-1, "first lane")
+	for i := range modelDestinations {
+		lane := m.lanes[modelDestinations[(first+i)%len(modelDestinations)]]
+		if lane.id == 0 {
+			continue
+		}
+		room := store.LaneRoom{Lane: lane.id, Window: lane.window, Rate: lane.rate, Burst: lane.burst}
 		room.Max = upTo(m, 3, "room")
 		if m.byLot(room, left) {
-			room.Max = len(m.claimable(w.Destination))
+			room.Max = lane.window
 		}
 		if m.byLot(room, left) {
 			room.Max = 0
@@ -156,7 +157,7 @@ func (m *model) anyClaim() *modelClaim {
 }
 
 var modelVerdicts = []store.Verdict{
-	store.VerdictSucceeded, store.VerdictRetry, store.VerdictDead, store.VerdictDefer, store.VerdictReturn, store.VerdictSkipped,
+	store.VerdictSucceeded, store.VerdictDead, store.VerdictRetry, store.VerdictReturn, store.VerdictDefer, store.VerdictSkipped,
 }
 
 // finishSome sends outcomes in one call: of what runs, of what was lost, and the same ones again.
@@ -192,12 +193,12 @@ func (m *model) outcome(c *modelClaim, v store.Verdict) store.Outcome {
 		o.Attempt.Reason = core.ReasonTimeout
 	case store.VerdictDead:
 		o.Reason = core.ReasonExhausted
-		o.FIFOStop = m.lanes[c.delivery.want.Destination].stop
-	case store.VerdictSucceeded:
-		if m.once(4, "with a step") {
-			o.Steps = []store.StepResult{m.drawStep()}
+		o.FIFOStop = !m.once(3, "not stopping")
+	case store.VerdictSucceeded, store.VerdictReturn:
+		for range upTo(m, 3, "steps") {
+			o.Steps = append(o.Steps, m.drawStep())
 		}
-	case store.VerdictReturn, store.VerdictSkipped:
+	case store.VerdictSkipped:
 	}
 	return o
 }

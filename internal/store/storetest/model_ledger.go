@@ -3,6 +3,7 @@ package storetest
 import (
 	"encoding/json"
 	"errors"
+	"slices"
 	"time"
 
 	gocmp "github.com/google/go-cmp/cmp"
@@ -63,23 +64,27 @@ func (m *model) sameEffect(want *store.Effect, got store.Effect) {
 // modelMoves are what is done to effects. The last ones must always be refused: done stays done.
 var modelMoves = []store.AdvanceEffect{
 	{From: store.EffectOpen, To: store.EffectSent},
-	{From: store.EffectSent, To: store.EffectDone, Result: json.RawMessage(`{"id":7}`)},
 	{From: store.EffectSent, To: store.EffectSent, NoteAbsent: true},
 	{From: store.EffectSent, To: store.EffectOpen},
 	{From: store.EffectSent, To: store.EffectUnknown, Message: "look"},
-	{From: store.EffectOpen, To: store.EffectDone, Result: json.RawMessage(`{"id":8}`)},
 	{From: store.EffectSent, To: store.EffectSent},
+	{From: store.EffectSent, To: store.EffectDone, Result: json.RawMessage(`{"id":7}`)},
+	{From: store.EffectOpen, To: store.EffectDone, Result: json.RawMessage(`{"id":8}`)},
 	{From: store.EffectDone, To: store.EffectOpen},
 	{From: store.EffectDone, To: store.EffectSent},
 	{From: store.EffectDone, To: store.EffectDone, Result: json.RawMessage(`{"id":9}`)},
 }
 
 func (m *model) moveEffect() {
-	p, key := pick(m, modelMoves, "move"), pick(m, modelEffects, "key")
-	c := m.anyClaim()
+	key, c, moves := pick(m, modelEffects, "key"), m.anyClaim(), modelMoves
 	if e := m.effects[key]; e != nil && !m.once(4, "by anyone") {
 		c = m.holder(e, c)
+		moves = slices.DeleteFunc(slices.Clone(moves), func(p store.AdvanceEffect) bool { return p.From != e.State })
 	}
+	if len(moves) == 0 {
+		moves = modelMoves // nothing goes on from here
+	}
+	p := pick(m, moves, "move")
 	p.Key, p.Holder = key, c.holder
 	got, err := m.AdvanceEffect(m.t.Context(), p)
 	e := m.effects[key]

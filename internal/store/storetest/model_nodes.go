@@ -11,7 +11,7 @@ import (
 
 func (m *model) advance() {
 	d := pick(m, []time.Duration{
-		time.Second, 5 * time.Second, 11 * time.Second, 10 * time.Minute, time.Millisecond, time.Hour, 60 * time.Hour,
+		time.Second, 5 * time.Second, 11 * time.Second, 10 * time.Minute, time.Millisecond, time.Hour,
 	}, "by")
 	m.pass(d)
 }

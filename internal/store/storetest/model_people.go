@@ -7,19 +7,24 @@ import (
 	"relais/internal/store"
 )
 
-// drawDeliveries draws up to three deliveries, newer ones first.
-func (m *model) drawDeliveries() []*modelDelivery {
-	list := slices.Clone(m.deliveries)
-	slices.Reverse(list)
+// drawDeliveries draws up to three deliveries, newer ones first: mostly such as are wanted.
+func (m *model) drawDeliveries(wanted func(*modelDelivery) bool) []*modelDelivery {
+	all := slices.Clone(m.deliveries)
+	slices.Reverse(all)
+	some := slices.DeleteFunc(slices.Clone(all), func(d *modelDelivery) bool { return !wanted(d) })
 	var drawn []*modelDelivery
 	for range 1 + upTo(m, 2, "deliveries") {
+		list := all
+		if len(some) > 0 && !m.once(4, "any delivery") {
+			list = some
+		}
 		drawn = append(drawn, pick(m, list, "delivery"))
 	}
 	return drawn
 }
 
 func (m *model) cancelSome() {
-	m.cancel(m.drawDeliveries())
+	m.cancel(m.drawDeliveries(func(d *modelDelivery) bool { return d.want.State == core.StatePending || d.stops }))
 }
 
 func (m *model) cancel(list []*modelDelivery) {
@@ -45,10 +50,7 @@ func (m *model) cancel(list []*modelDelivery) {
 // replaySome replays deliveries, ended or not: mostly as they were, sometimes as if the configuration had
 // changed since, from a step, or without saying which delivery is replayed.
 func (m *model) replaySome() {
-	list := m.drawDeliveries()
-	if m.once(2, "of what stops its lane") {
-		list = append(list, m.stopped()...)
-	}
+	list := m.drawDeliveries(func(d *modelDelivery) bool { return d.stops || len(d.steps) > 1 })
 	p := store.ReplayParams{By: "anne"}
 	var replayed []*modelDelivery
 	for _, d := range list {
@@ -71,22 +73,18 @@ func (m *model) replaySome() {
 	}
 }
 
-func (m *model) stopped() []*modelDelivery {
-	return slices.DeleteFunc(slices.Clone(m.deliveries), func(d *modelDelivery) bool { return !d.stops })
-}
-
 func (m *model) drawReplay(d *modelDelivery) store.NewReplay {
 	r := store.NewReplay{
 		Event: d.event.want.ID, Destination: d.want.Destination, Priority: d.want.Priority, Of: d.want.ID,
 		Ordered: d.ordered, OrderKey: d.want.OrderKey, RouteSet: "set-3",
 	}
-	if m.once(4, "from a step") {
-		r.FromStep = pick(m, modelSteps, "step")
+	if m.once(2, "from a step") {
+		r.FromStep = modelSteps[len(modelSteps)-1-upTo(m, len(modelSteps)-1, "step")]
 	}
 	if m.once(8, "of none") {
 		r.Of = 0
 	}
-	if m.once(8, "not ordered any more") {
+	if m.once(5, "not ordered any more") {
 		r.Ordered, r.OrderKey = false, ""
 	}
 	return r
