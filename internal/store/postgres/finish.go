@@ -37,23 +37,66 @@ func (s *Store) Finish(ctx context.Context, outcomes []store.Outcome) ([]error, 
 	if err := s.exchange(ctx, func(b *pgx.Batch) { w.queue(b, now) }, w.read); err != nil {
 		return nil, err
 	}
-	if err := w.recognize(ctx, s); err != nil {
-		return nil, err
-	}
 	results := make([]error, len(outcomes))
+	var lost []int
 	for i, n := range w.as {
-		if !w.accepted[n] || string(outcomes[i].Verdict) != w.verdicts[n] {
+		if !w.written[n] || string(outcomes[i].Verdict) != w.verdicts[n] {
 			results[i] = store.ErrLostClaim
+			lost = append(lost, i)
 		}
 	}
+	if len(lost) == 0 {
+		return results, nil
+	}
+	known, err := s.recognize(ctx, outcomes, lost)
+	if err != nil {
+		return nil, err
+	}
+	for _, i := range known {
+		results[i] = nil
+	}
 	return results, nil
+}
+
+// recognize returns those of the outcomes that weren't written because they were before: their commit's
+// answer was lost, and they are sent again.
+func (s *Store) recognize(ctx context.Context, outcomes []store.Outcome, lost []int) (known []int, err error) {
+	ids := make([]int64, len(lost))
+	for n, i := range lost {
+		ids[n] = int64(outcomes[i].Holder.Delivery)
+	}
+	type tried struct {
+		delivery      int64
+		claim         int
+		node, verdict string
+	}
+	written := map[tried]bool{}
+	err = s.read(ctx, func(t *tx) error {
+		rows, err := t.query("SELECT delivery, claim, node, verdict FROM attempt WHERE delivery = ANY($1::bigint[])", ids)
+		if err != nil {
+			return err
+		}
+		var a tried
+		_, err = pgx.ForEachRow(rows, []any{&a.delivery, &a.claim, &a.node, &a.verdict}, func() error {
+			written[a] = true
+			return nil
+		})
+		return err
+	})
+	for _, i := range lost {
+		o := &outcomes[i]
+		if written[tried{int64(o.Holder.Delivery), o.Holder.Claim, clean(o.Holder.Node), string(o.Verdict)}] {
+			known = append(known, i)
+		}
+	}
+	return known, err
 }
 
 // writtenOutcomes are outcomes as a statement takes them: for each column an array. Of several for one claim
 // the first is written.
 type writtenOutcomes struct {
-	as       []int  // for each outcome, which one is written for its claim
-	accepted []bool // for each of these
+	as      []int  // for each outcome, which one is written for its claim
+	written []bool // for each of these
 
 	ends                                                     bool
 	ids, delays, started, durations                          []int64
@@ -221,50 +264,13 @@ func (w *writtenOutcomes) read(answers pgx.BatchResults) error {
 	if err != nil {
 		return err
 	}
-	w.accepted = make([]bool, len(w.ids))
+	w.written = make([]bool, len(w.ids))
 	var n int64
 	_, err = pgx.ForEachRow(rows, []any{&n}, func() error {
-		w.accepted[n] = true
+		w.written[n] = true
 		return nil
 	})
 	return err
-}
-
-// recognize accepts the outcomes that weren't written because they were written before: their commit's
-// answer was lost, and they are sent again.
-func (w *writtenOutcomes) recognize(ctx context.Context, s *Store) error {
-	var lost []int64
-	for n, ok := range w.accepted {
-		if !ok {
-			lost = append(lost, w.ids[n])
-		}
-	}
-	if len(lost) == 0 {
-		return nil
-	}
-	return s.read(ctx, func(t *tx) error {
-		rows, err := t.query("SELECT delivery, claim, node, verdict FROM attempt WHERE delivery = ANY($1::bigint[])", lost)
-		if err != nil {
-			return err
-		}
-		type outcome struct {
-			delivery      int64
-			claim         int32
-			node, verdict string
-		}
-		written := map[outcome]bool{}
-		var o outcome
-		if _, err := pgx.ForEachRow(rows, []any{&o.delivery, &o.claim, &o.node, &o.verdict}, func() error {
-			written[o] = true
-			return nil
-		}); err != nil {
-			return err
-		}
-		for n := range w.accepted {
-			w.accepted[n] = w.accepted[n] || written[outcome{w.ids[n], w.claims[n], w.nodes[n], w.verdicts[n]}]
-		}
-		return nil
-	})
 }
 
 // moveDone moves ended deliveries, whose rows say already how they ended, out of the way of those that
