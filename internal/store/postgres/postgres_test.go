@@ -47,12 +47,14 @@ func (d *databases) of(t *testing.T, dir string) string {
 }
 
 func TestStore(t *testing.T) {
+	t.Parallel() // with the one below: both mostly wait for the disk
 	exercise(t, func(t *testing.T) string { return database(t) })
 }
 
 // TestStoreThroughPooler runs the suite through PgBouncer in transaction mode: what a connection keeps from
 // one transaction to the next is somebody else's there.
 func TestStoreThroughPooler(t *testing.T) {
+	t.Parallel()
 	exercise(t, func(t *testing.T) string { return pgtest.Bouncer(t, database(t)) })
 }
 

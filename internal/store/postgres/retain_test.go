@@ -1,0 +1,194 @@
+package postgres
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"relais/internal/core"
+	"relais/internal/store"
+)
+
+// days is a database whose clock the test moves, with several nodes on it.
+type days struct {
+	t   *testing.T
+	url string
+	now atomic.Int64 // nanoseconds after storetestDay
+}
+
+func newDays(t *testing.T) *days { return &days{t: t, url: database(t)} }
+
+func (d *days) clock() time.Time { return storetestDay.Add(time.Duration(d.now.Load())) }
+
+func (d *days) node() *Store {
+	d.t.Helper()
+	s, err := Open(d.t.Context(), Options{URL: d.url, Now: d.clock, Connections: 4})
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	d.t.Cleanup(func() { _ = s.Close() })
+	return s
+}
+
+func (d *days) send(s *Store, n int) []core.EventID {
+	d.t.Helper()
+	batch := make([]store.Accepted, n)
+	ids := make([]core.EventID, n)
+	for i := range batch {
+		batch[i] = accepted()
+		batch[i].Event.ReceivedAt = d.clock()
+		ids[i] = batch[i].Event.ID
+	}
+	if _, err := s.Append(d.t.Context(), batch); err != nil {
+		d.t.Fatal(err)
+	}
+	return ids
+}
+
+func retainAll(ctx context.Context, s *Store, p store.RetainParams) (int, error) {
+	events := 0
+	for {
+		r, err := s.Retain(ctx, p)
+		if events += r.Events; err != nil || !r.More {
+			return events, err
+		}
+	}
+}
+
+func (d *days) tables(pattern string) (names string) {
+	d.t.Helper()
+	if err := admin(d.t, d.url).QueryRow(d.t.Context(), "SELECT coalesce(string_agg(relname, ' '), '') FROM pg_class WHERE relkind = 'r' AND relname LIKE $1", pattern).Scan(&names); err != nil {
+		d.t.Fatal(err)
+	}
+	return names
+}
+
+var tenDays = store.RetainParams{Events: 240 * time.Hour, Dead: 240 * time.Hour, Attempts: 240 * time.Hour}
+
+// A node can die, or lose the database, at any step of dropping a day.
+func TestHalfDroppedDayIsFinished(t *testing.T) {
+	for name, halve := range map[string]func(t *testing.T, conn *pgx.Conn, part string){
+		"detached": func(t *testing.T, conn *pgx.Conn, part string) {
+			if _, err := conn.Exec(t.Context(), "ALTER TABLE event DETACH PARTITION "+part); err != nil {
+				t.Fatal(err)
+			}
+		},
+		"being detached": func(t *testing.T, conn *pgx.Conn, part string) {
+			reader := admin(t, conn.Config().ConnString())
+			if _, err := reader.Exec(t.Context(), "BEGIN; SELECT FROM event LIMIT 1", pgx.QueryExecModeSimpleProtocol); err != nil {
+				t.Fatal(err)
+			}
+			// Cancelled while it waits for the reader: what it began stays.
+			if _, err := conn.Exec(t.Context(), "SET statement_timeout = '300ms'"); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := conn.Exec(t.Context(), "ALTER TABLE event DETACH PARTITION "+part+" CONCURRENTLY"); stateOf(err) != "57014" {
+				t.Fatalf("the detachment gave %v", err)
+			}
+			if _, err := reader.Exec(t.Context(), "ROLLBACK"); err != nil {
+				t.Fatal(err)
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			d := newDays(t)
+			s := d.node()
+			live := d.send(s, 3)
+			part := partitionName("event", storetestDay.Unix()/86400)
+			d.now.Add(int64(48 * time.Hour))
+			halve(t, admin(t, d.url), part)
+			if _, err := retainAll(t.Context(), s, tenDays); err != nil {
+				t.Fatal(err)
+			}
+			if left := d.tables(part); left != "" {
+				t.Errorf("%s is still there", left)
+			}
+			for _, id := range live {
+				if _, err := s.Event(t.Context(), id); err != nil {
+					t.Errorf("the event of a delivery that waits: %v", err)
+				}
+			}
+		})
+	}
+}
+
+// All nodes retain; a dashboard reads for long; events come in; nothing fails, and nothing that waits is lost.
+func TestNodesRetainTogether(t *testing.T) {
+	d := newDays(t)
+	nodes := []*Store{d.node(), d.node(), d.node()}
+	var live []core.EventID
+	for range 5 {
+		live = append(live, d.send(nodes[0], 40)...)
+		d.now.Add(int64(24 * time.Hour))
+	}
+	d.now.Add(int64(240 * time.Hour))
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	var busy, retaining sync.WaitGroup
+	busy.Go(func() {
+		for ctx.Err() == nil {
+			_ = nodes[1].read(ctx, func(t *tx) error { return t.exec("SELECT count(*), pg_sleep(0.05) FROM event") })
+		}
+	})
+	busy.Go(func() {
+		for ctx.Err() == nil {
+			if _, err := nodes[2].Append(t.Context(), []store.Accepted{accepted()}); err != nil {
+				t.Errorf("an append beside retention gave %v", err)
+				return
+			}
+		}
+	})
+	for _, s := range nodes {
+		retaining.Go(func() {
+			if _, err := retainAll(t.Context(), s, tenDays); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	retaining.Wait()
+	stop()
+	busy.Wait()
+	if _, err := retainAll(t.Context(), nodes[0], tenDays); err != nil { // what was left to another
+		t.Error(err)
+	}
+	for i := range 5 {
+		day := storetestDay.Unix()/86400 + int64(i)
+		if left := d.tables(fmt.Sprintf("%%_d%d", day)); strings.TrimSpace(left) != "" {
+			t.Errorf("of day %d are left: %s", i, left)
+		}
+	}
+	for _, id := range live {
+		if _, err := nodes[0].Event(t.Context(), id); err != nil {
+			t.Errorf("the event of a delivery that waits: %v", err)
+		}
+	}
+}
+
+// A replay of an old event, while its day is dropped, has its event.
+func TestReplayOfPastDayKeepsItsEvent(t *testing.T) {
+	d := newDays(t)
+	s := d.node()
+	a := accepted()
+	to := a.Deliveries[0].Destination
+	a.Deliveries = nil
+	if _, err := s.Append(t.Context(), []store.Accepted{a}); err != nil {
+		t.Fatal(err)
+	}
+	d.now.Add(int64(24 * time.Hour))
+	if _, err := s.Replay(t.Context(), store.ReplayParams{By: "anne", Deliveries: []store.NewReplay{{Event: a.Event.ID, Destination: to}}}); err != nil {
+		t.Fatal(err)
+	}
+	part := partitionName("event", storetestDay.Unix()/86400)
+	if _, err := admin(t, d.url).Exec(t.Context(), "DROP TABLE "+part); err != nil {
+		t.Fatal(err)
+	}
+	if e, err := s.Event(t.Context(), a.Event.ID); err != nil || string(e.Body) != "{}" {
+		t.Errorf("the replayed event is %+v, %v", e, err)
+	}
+}
