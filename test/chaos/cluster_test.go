@@ -243,12 +243,15 @@ func (c *cluster) killOne() {
 // stallOne stops a node's process for longer than its lease, inside an open effect where asked.
 func (c *cluster) stallOne(d time.Duration, inside bool) {
 	n := c.pick()
-	for deadline := time.Now().Add(20 * time.Second); inside && c.openEffectsOf(c.nameOf(n)) == 0 && time.Now().Before(deadline); {
-		c.rest(2 * time.Millisecond)
-	}
 	name := c.nameOf(n)
 	n.signal(syscall.SIGSTOP)
 	began := time.Now()
+	// Stopped first, and looked at then: an effect is open for some milliseconds.
+	for deadline := began.Add(20 * time.Second); inside && c.openEffectsOf(name) == 0 && began.Before(deadline); began = time.Now() {
+		n.signal(syscall.SIGCONT)
+		c.rest(time.Duration(5+c.random.IntN(20)) * time.Millisecond)
+		n.signal(syscall.SIGSTOP)
+	}
 	c.serve(n, false)
 	c.found.Stalls++
 	if c.openEffectsOf(name) > 0 {
