@@ -12,7 +12,7 @@ func executable() (string, error) { return os.Executable() }
 // Run measures.
 func (b *benchCommand) Run(p *program) error {
 	report, err := bench.Run(p.ctx, bench.Options{
-		Only: b.Only, Dir: b.Dir, Results: b.Results, Turn: b.Turn, Rounds: b.Rounds, Events: b.Events,
+		Only: b.Only, Dir: b.Dir, Results: b.Results, Turn: b.Turn, Rounds: b.Rounds, Events: b.Events, Postgres: b.Postgres,
 		Table: p.stdout, Progress: p.stderr,
 	})
 	if err != nil {

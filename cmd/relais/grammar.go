@@ -216,12 +216,13 @@ type resumeCommand struct {
 }
 
 type benchCommand struct {
-	Only    []string      `placeholder:"${ph_name}" help:"${flag_bench_only}"`
-	Dir     string        `placeholder:"${ph_dir}" help:"${flag_bench_dir}"`
-	Results string        `default:"bench/results" placeholder:"${ph_dir}" help:"${flag_bench_results}"`
-	Turn    time.Duration `default:"4s" placeholder:"${ph_duration}" help:"${flag_bench_turn}"`
-	Rounds  int           `default:"5" placeholder:"N" help:"${flag_bench_rounds}"`
-	Events  int           `default:"1000000" placeholder:"N" help:"${flag_bench_events}"`
+	Only     []string      `placeholder:"${ph_name}" help:"${flag_bench_only}"`
+	Dir      string        `placeholder:"${ph_dir}" help:"${flag_bench_dir}"`
+	Results  string        `default:"bench/results" placeholder:"${ph_dir}" help:"${flag_bench_results}"`
+	Turn     time.Duration `default:"4s" placeholder:"${ph_duration}" help:"${flag_bench_turn}"`
+	Rounds   int           `default:"5" placeholder:"N" help:"${flag_bench_rounds}"`
+	Events   int           `default:"1000000" placeholder:"N" help:"${flag_bench_events}"`
+	Postgres string        `placeholder:"URL" help:"${flag_bench_pg}"`
 }
 
 // benchNoStoreCommand and benchPrefillCommand are what bench starts in processes of their own.

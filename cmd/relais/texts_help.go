@@ -83,6 +83,7 @@ var helpTexts = map[string]text{
 	"flag_bench_results": {"Write the results as JSON into this folder.", "Écrire les résultats en JSON dans ce dossier."},
 	"flag_bench_turn":    {"How long one turn of load lasts.", "Durée d'un tour de charge."},
 	"flag_bench_rounds":  {"Turns for each side of a ratio.", "Tours pour chaque côté d'un rapport."},
+	"flag_bench_pg":      {"Make databases on this PostgreSQL, instead of starting one.", "Créer les bases sur ce PostgreSQL, au lieu d'en démarrer un."},
 	"flag_bench_events":  {"Events in the large database.", "Événements dans la grande base."},
 
 	"arg_source":     {"Name of the source in the configuration.", "Nom de la source dans la configuration."},

@@ -40,6 +40,9 @@ type Options struct {
 	// Rounds is how many turns each side of a ratio gets; default 5: the median of many short turns forgets
 	// what else the machine did in some of them.
 	Rounds int
+	// Postgres is the URL of a server where databases may be created; "" starts one from this machine's
+	// binaries, in Dir.
+	Postgres string
 	// Events is how many events wait in the large database; default 1,000,000.
 	Events int
 	// Table receives the result, Progress a line for each thing that is being done.
@@ -97,6 +100,7 @@ var rows = []row{
 	{"waiting", (*run).waiting},
 	{"stored", (*run).stored},
 	{"scan", (*run).scan},
+	{"postgres", (*run).ingestPostgres},
 }
 
 // Names lists the rows that Options.Only may name.
@@ -116,6 +120,8 @@ type run struct {
 	report *Report
 	// large is the data folder with Options.Events events waiting; "" until a row asks for it.
 	large string
+	// database is the PostgreSQL; nil until a row asks for it.
+	database *database
 }
 
 // Run measures, prints the table and writes the JSON. A target that is missed is not an error: the
@@ -142,6 +148,7 @@ func Run(ctx context.Context, opts Options) (*Report, error) {
 		return nil, err
 	}
 	r := &run{opts: opts, dir: dir, report: newReport(ctx, opts.Revision)}
+	defer func() { r.database.stop() }()
 	var failed []error
 	for _, row := range rows {
 		if len(opts.Only) > 0 && !slices.Contains(opts.Only, row.name) {

@@ -32,24 +32,31 @@ type child struct {
 	cmd     *exec.Cmd
 	log     string
 	address string
-	admin   string        // where it shows /ready and /metrics; "" for the no-store handler
-	ended   chan struct{} // closed after it ended
+	admin   string // where it shows /ready and /metrics; "" for the no-store handler
+	// database is where it stores; nil for a data folder of its own.
+	database *database
+	ended    chan struct{} // closed after it ended
 }
 
 // launch starts the binary. Its output goes to a file beside the data, which is shown when it fails.
 func (r *run) launch(ctx context.Context, name string, args ...string) (*child, error) {
+	cmd := exec.CommandContext(ctx, r.opts.Binary, args...) //nolint:gosec // the binary that is measured
+	cmd.Dir = r.dir                                         // no .env of whoever runs this is read
+	cmd.Env = plainEnvironment()
+	endWithUs(cmd)
+	return r.begin(cmd, name)
+}
+
+// begin starts a prepared command, with its log.
+func (r *run) begin(cmd *exec.Cmd, name string) (*child, error) {
 	file, err := os.Create(filepath.Join(r.dir, name+".log")) //nolint:gosec // in the run's own folder
 	if err != nil {
 		return nil, fmt.Errorf("make a log: %w", err)
 	}
-	defer file.Close()                                      //nolint:errcheck // the child holds its own
-	cmd := exec.CommandContext(ctx, r.opts.Binary, args...) //nolint:gosec // the binary that is measured
+	defer file.Close() //nolint:errcheck // the child holds its own
 	cmd.Stdout, cmd.Stderr = file, file
-	cmd.Dir = r.dir // no .env of whoever runs this is read
-	cmd.Env = plainEnvironment()
-	endWithUs(cmd)
 	if err := cmd.Start(); err != nil {
-		return nil, fmt.Errorf("start %s: %w", r.opts.Binary, err)
+		return nil, fmt.Errorf("start %s: %w", cmd.Path, err)
 	}
 	c := &child{cmd: cmd, log: file.Name(), ended: make(chan struct{})}
 	go func() {

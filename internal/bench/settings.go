@@ -18,6 +18,11 @@ type settings struct {
 	deliver   string // URL that every event is posted to; "" delivers nothing
 	hold      string // URL that takes requests and doesn't answer
 	retention string // how long events are kept; "" longer than any here is old
+	store     string // URL of a PostgreSQL; "" is SQLite in the data folder
+	// lanes are routes that match nothing that is sent, named as Prefill names the destinations of what
+	// waits; each posts the event's data to laneURL.
+	lanes   int
+	laneURL string
 }
 
 // text writes the configuration. All that a row doesn't need to be otherwise is left at its default;
@@ -42,7 +47,10 @@ lanes: {stop_timeout: 1s, ready_delay: 0s, interrupted: 1000}
         with: {method: POST, url: %q, json: {id: "${{ event.data.relatedid }}"}}
 `, name, url)
 	}
-	if s.deliver != "" || s.hold != "" {
+	if s.store != "" {
+		fmt.Fprintf(&b, "store: %q\n", s.store)
+	}
+	if s.deliver != "" || s.hold != "" || s.lanes > 0 {
 		b.WriteString("routes:\n")
 	}
 	if s.deliver != "" {
@@ -51,5 +59,16 @@ lanes: {stop_timeout: 1s, ready_delay: 0s, interrupted: 1000}
 	if s.hold != "" {
 		route(heldRoute, s.hold)
 	}
+	for i := range s.lanes {
+		fmt.Fprintf(&b, `  %s:
+    on: sellsy/nothing.like.this
+    steps:
+      - use: http/request
+        with: {method: POST, url: %q, json: "${{ event.data }}"}
+`, laneName(i), s.laneURL)
+	}
 	return b.String()
 }
+
+// laneName is the route of the n-th lane.
+func laneName(n int) string { return fmt.Sprintf("lane-%05d", n) }

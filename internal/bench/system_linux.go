@@ -2,9 +2,11 @@ package bench
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
+	"os/user"
 	"strconv"
 	"strings"
 	"syscall"
@@ -33,19 +35,22 @@ func refuseMemoryDisk(dir string) error {
 const tick = time.Second / 100
 
 // processorTime is what a process has used of the processors, in user and kernel mode, all threads.
-func processorTime(pid int) (time.Duration, error) {
+func processorTime(pid int) (time.Duration, error) { return processorFields(pid, 11, 13) }
+
+// processorFields adds up some of the times of /proc/PID/stat. The second field, the name, stands in
+// parentheses and may hold anything; behind it, 11 and 12 are user and kernel time, 13 and 14 those of
+// children that were waited for.
+func processorFields(pid, from, to int) (time.Duration, error) {
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
 		return 0, fmt.Errorf("read a process's processor time: %w", err)
 	}
-	// The second field, the name, stands in parentheses and may hold anything; fields 14 and 15 are
-	// user and kernel time.
 	fields := strings.Fields(string(text[bytes.LastIndexByte(text, ')')+1:]))
-	if len(fields) < 13 {
+	if len(fields) < to {
 		return 0, fmt.Errorf("read a process's processor time: %d fields", len(fields))
 	}
 	var ticks int64
-	for _, field := range fields[11:13] {
+	for _, field := range fields[from:to] {
 		n, err := strconv.ParseInt(field, 10, 64)
 		if err != nil {
 			return 0, fmt.Errorf("read a process's processor time: %w", err)
@@ -53,6 +58,28 @@ func processorTime(pid int) (time.Duration, error) {
 		ticks += n
 	}
 	return time.Duration(ticks) * tick, nil
+}
+
+// familyTime is what a process and its children have used, those that have ended included.
+func familyTime(pid int) (time.Duration, error) {
+	total, err := processorFields(pid, 11, 15)
+	if err != nil {
+		return 0, err
+	}
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", pid, pid))
+	if err != nil {
+		return 0, fmt.Errorf("find a process's children: %w", err)
+	}
+	for field := range strings.FieldsSeq(string(text)) {
+		child, err := strconv.Atoi(field)
+		if err != nil {
+			return 0, fmt.Errorf("find a process's children: %w", err)
+		}
+		if used, err := processorTime(child); err == nil { // else it has ended meanwhile
+			total += used
+		}
+	}
+	return total, nil
 }
 
 // residentBytes is the memory that a process holds and that no file backs (RssAnon): pages of the
@@ -103,3 +130,38 @@ func endWithUs(cmd *exec.Cmd) { cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig
 func pause(process *os.Process) error { return process.Signal(syscall.SIGSTOP) }
 
 func resume(process *os.Process) error { return process.Signal(syscall.SIGCONT) }
+
+// giveToServer makes folders and files those of the user that PostgreSQL runs as, which may not be root,
+// and lets that user through run, the folder that they are in. What it returns makes a command that
+// user's, and one that doesn't outlive the generator.
+func giveToServer(run string, paths ...string) (func(*exec.Cmd), error) {
+	attributes := syscall.SysProcAttr{Pdeathsig: syscall.SIGQUIT}
+	as := func(cmd *exec.Cmd) { own := attributes; cmd.SysProcAttr = &own }
+	if os.Geteuid() != 0 {
+		return as, nil
+	}
+	for _, name := range []string{"postgres", "nobody"} {
+		found, err := user.Lookup(name)
+		if err != nil {
+			continue
+		}
+		uid, err := strconv.ParseUint(found.Uid, 10, 32)
+		if err != nil {
+			return nil, fmt.Errorf("find the user %s: %w", name, err)
+		}
+		gid, err := strconv.ParseUint(found.Gid, 10, 32)
+		if err != nil {
+			return nil, fmt.Errorf("find the user %s: %w", name, err)
+		}
+		attributes.Credential = &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}
+		failed := os.Chmod(run, 0o711) //nolint:gosec // through, not into
+		for _, path := range paths {
+			failed = errors.Join(failed, os.Chown(path, int(uid), int(gid))) //nolint:gosec // both have 32 bits
+		}
+		if failed != nil {
+			return nil, fmt.Errorf("make a folder for PostgreSQL: %w", failed)
+		}
+		return as, nil
+	}
+	return nil, errors.New("running as root, and there is no user postgres or nobody to run PostgreSQL as")
+}

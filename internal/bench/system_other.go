@@ -18,6 +18,8 @@ func refuseMemoryDisk(string) error { return nil }
 
 func processorTime(int) (time.Duration, error) { return 0, errNotMeasured }
 
+func familyTime(int) (time.Duration, error) { return 0, errNotMeasured }
+
 func residentBytes(int) (int64, error) { return 0, errNotMeasured }
 
 func pause(*os.Process) error { return errNotMeasured }
@@ -27,3 +29,5 @@ func resume(*os.Process) error { return errNotMeasured }
 func describeMachine() Machine { return Machine{System: runtime.GOOS} }
 
 func endWithUs(*exec.Cmd) {}
+
+func giveToServer(string, ...string) (func(*exec.Cmd), error) { return func(*exec.Cmd) {}, nil }

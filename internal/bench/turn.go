@@ -2,6 +2,8 @@ package bench
 
 import (
 	"context"
+	"errors"
+	"sync"
 	"time"
 )
 
@@ -23,7 +25,12 @@ func (t *turn) p99() float64 { return milliseconds(t.latency, 99) }
 
 // turn warms a server up and measures one load. Requests that aren't accepted fail the run.
 func (r *run) turn(ctx context.Context, c *child, l load) (*turn, error) {
-	l.address, l.ids = c.address, &r.ids
+	return r.turnOver(ctx, []*child{c}, l)
+}
+
+// turnOver shares a load's connections among several servers.
+func (r *run) turnOver(ctx context.Context, servers []*child, l load) (*turn, error) {
+	l.ids = &r.ids
 	if l.path == "" {
 		l.path, l.key = sourcePath, sourceKey
 	}
@@ -32,43 +39,86 @@ func (r *run) turn(ctx context.Context, c *child, l load) (*turn, error) {
 	}
 	warm := l
 	warm.duration, warm.started = l.duration/5, nil
-	if _, err := warm.do(ctx); err != nil {
+	if _, err := warm.doOver(ctx, servers); err != nil {
 		return nil, err
 	}
-	before, err := processorTime(c.pid())
+	before, err := familiesTime(servers)
 	if err != nil {
 		return nil, err
 	}
-	watch := watchMemory(c.pid())
-	seen, err := l.do(ctx)
+	watch := watchMemory(servers)
+	seen, err := l.doOver(ctx, servers)
 	resident := watch()
 	if err != nil {
 		return nil, err
 	}
-	if err := c.alive(); err != nil {
-		return nil, err
+	for _, c := range servers {
+		if err := c.alive(); err != nil {
+			return nil, err
+		}
 	}
-	after, err := processorTime(c.pid())
+	after, err := familiesTime(servers)
 	if err != nil {
 		return nil, err
 	}
 	if err := seen.allAccepted(); err != nil {
-		return nil, c.failure(err.Error())
+		return nil, servers[0].failure(err.Error())
 	}
 	return &turn{measured: seen, processor: after - before, resident: resident}, nil
 }
 
-// watchMemory looks at a process's memory ten times a second until the function that it returns is
-// called; that one returns the largest that was seen.
-func watchMemory(pid int) func() int64 {
+// doOver runs the load with its connections shared among the servers, all at once.
+func (l *load) doOver(ctx context.Context, servers []*child) (*measured, error) {
+	seen, failed := make([]*measured, len(servers)), make([]error, len(servers))
+	var group sync.WaitGroup
+	for i, c := range servers {
+		part := *l
+		part.address = c.address
+		part.connections = (l.connections + i) / len(servers)
+		group.Go(func() { seen[i], failed[i] = part.do(ctx) })
+	}
+	group.Wait()
+	if err := errors.Join(failed...); err != nil {
+		return nil, err
+	}
+	all, elapsed := newMeasured(), time.Duration(0)
+	for _, m := range seen {
+		all.add(m)
+		elapsed = max(elapsed, m.elapsed)
+	}
+	all.elapsed = elapsed
+	return all, nil
+}
+
+// familiesTime is what servers have used of the processors, with the PostgreSQL that they share.
+func familiesTime(servers []*child) (time.Duration, error) {
+	total, err := servers[0].database.processorTime()
+	if err != nil {
+		return 0, err
+	}
+	for _, c := range servers {
+		own, err := processorTime(c.pid())
+		if err != nil {
+			return 0, err
+		}
+		total += own
+	}
+	return total, nil
+}
+
+// watchMemory looks at the servers' memory ten times a second until the function that it returns is
+// called; that one returns the largest that was seen of one.
+func watchMemory(servers []*child) func() int64 {
 	stop, result := make(chan struct{}), make(chan int64)
 	go func() {
 		var largest int64
 		ticker := time.NewTicker(100 * time.Millisecond)
 		defer ticker.Stop()
 		for {
-			if bytes, err := residentBytes(pid); err == nil {
-				largest = max(largest, bytes)
+			for _, c := range servers {
+				if bytes, err := residentBytes(c.pid()); err == nil {
+					largest = max(largest, bytes)
+				}
 			}
 			select {
 			case <-ticker.C:

@@ -21,21 +21,19 @@ const (
 	lookAgain = time.Minute
 )
 
-// settingsOf are what decides whether what is acknowledged survives.
+// serverSettings are what decides whether what is acknowledged survives.
 type serverSettings struct {
-	version        int
-	words          string // the version as the server writes it
-	sync, pages    string
-	standbys       string
-	standby        bool
-	database, node string
+	version     int
+	words       string // the version as the server writes it
+	sync, pages string
+	standbys    string
 }
 
 func readSettings(ctx context.Context, pool *pgxpool.Pool) (serverSettings, error) {
 	var s serverSettings
 	err := pool.QueryRow(ctx, `SELECT current_setting('server_version_num')::integer, current_setting('server_version'), current_setting('fsync'),
-		current_setting('full_page_writes'), current_setting('synchronous_standby_names'), pg_is_in_recovery()`,
-		pgx.QueryExecModeSimpleProtocol).Scan(&s.version, &s.words, &s.sync, &s.pages, &s.standbys, &s.standby)
+		current_setting('full_page_writes'), current_setting('synchronous_standby_names')`,
+		pgx.QueryExecModeSimpleProtocol).Scan(&s.version, &s.words, &s.sync, &s.pages, &s.standbys)
 	return s, err
 }
 

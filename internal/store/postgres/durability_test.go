@@ -155,7 +155,7 @@ func TestReadOnlyServerIsAway(t *testing.T) {
 		t.Fatal(err)
 	}
 	server.Stop(false)
-	if err := os.WriteFile(filepath.Join(data, "standby.signal"), nil, 0o644); err != nil { //nolint:gosec // the server is another user
+	if err := os.WriteFile(filepath.Join(data, "standby.signal"), nil, 0o644); err != nil {
 		t.Fatal(err)
 	}
 	server.Start()

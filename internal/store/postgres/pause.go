@@ -18,27 +18,6 @@ const (
 	releaseEvery = 5 * time.Second
 )
 
-// pauseKey is what a pause is of.
-type pauseKey struct {
-	scope store.PauseScope
-	name  string
-}
-
-// readPaused returns what is paused now.
-func (t *tx) readPaused() (map[pauseKey]bool, error) {
-	rows, err := t.query("SELECT scope, name FROM pause")
-	if err != nil {
-		return nil, err
-	}
-	paused := map[pauseKey]bool{}
-	var scope, name string
-	_, err = pgx.ForEachRow(rows, []any{&scope, &name}, func() error {
-		paused[pauseKey{store.PauseScope(scope), name}] = true
-		return nil
-	})
-	return paused, err
-}
-
 // SetPause implements store.Operator. Deliveries of a paused source are put aside when a claim meets
 // them, or when they are made.
 func (s *Store) SetPause(ctx context.Context, p store.Pause) error {

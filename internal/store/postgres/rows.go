@@ -28,18 +28,16 @@ const deliveryColumns = `d.id, d.event, d.event_seq, l.tenant, l.kind, l.name, d
 	d.claim, d.interruptions, d.order_key, d.replay, coalesce(d.from_step, ''), d.route_set, d.created, d.due,
 	d.finished, coalesce(d.reason, ''), coalesce(d.message, '')`
 
-// scanDelivery reads a row of deliveryColumns, and what was selected after them into more.
-func scanDelivery(row pgx.Row, more ...any) (core.Delivery, error) {
+// scanDelivery reads a row of deliveryColumns.
+func scanDelivery(row pgx.Row) (core.Delivery, error) {
 	var d core.Delivery
 	var class, state int16
 	var kind, reason string
 	var orderKey []byte
 	var created, due, finished int64
-	into := append(make([]any, 0, 21+len(more)),
-		(*int64)(&d.ID), (*[16]byte)(&d.Event), &d.EventSeq, &d.Destination.Tenant, &kind, &d.Destination.Name,
+	if err := row.Scan((*int64)(&d.ID), (*[16]byte)(&d.Event), &d.EventSeq, &d.Destination.Tenant, &kind, &d.Destination.Name,
 		&class, &state, &d.Skipped, &d.Attempts, &d.Claim, &d.Interruptions, &orderKey, &d.Replay, &d.FromStep,
-		&d.RouteSet, &created, &due, &finished, &reason, &d.Message)
-	if err := row.Scan(append(into, more...)...); err != nil {
+		&d.RouteSet, &created, &due, &finished, &reason, &d.Message); err != nil {
 		return d, err
 	}
 	d.Destination.Kind = core.DestinationKind(kind)

@@ -86,17 +86,26 @@ func (m *model) moveEffect() {
 	}
 	p := pick(m, moves, "move")
 	p.Key, p.Holder = key, c.holder
+	m.move(c, p)
+	if m.once(2, "sent again") {
+		m.pass(time.Second) // as after an answer that was lost
+		m.move(c, p)
+	}
+}
+
+func (m *model) move(c *modelClaim, p store.AdvanceEffect) {
+	m.t.Helper()
 	got, err := m.AdvanceEffect(m.t.Context(), p)
-	e := m.effects[key]
+	e := m.effects[p.Key]
 	if e == nil {
 		m.wantCode(err, core.CodeNotFound)
 		return
 	}
 	lost, code := m.moved(e, c, p)
-	m.t.Logf("%+v moves %s from %s to %s: %v, now %s", c.holder, key, p.From, p.To, err, e.State)
+	m.t.Logf("%+v moves %s from %s to %s: %v, now %s", c.holder, p.Key, p.From, p.To, err, e.State)
 	if lost {
 		if !errors.Is(err, store.ErrLostClaim) {
-			m.t.Fatalf("%+v moves %s of %+v from %s to %s: %v", c.holder, key, e.Holder, p.From, p.To, err)
+			m.t.Fatalf("%+v moves %s of %+v from %s to %s: %v", c.holder, p.Key, e.Holder, p.From, p.To, err)
 		}
 		return
 	}
