@@ -239,6 +239,7 @@ type ExportRows struct {
 	kinds string
 	keys  *keyExport
 	place store.CopyPlace
+	ended bool
 }
 
 // Rows starts to read a table after a place; of dedup keys, those that haven't lapsed at that time.
@@ -288,9 +289,9 @@ func (r *ExportRows) Next(rows, bytes int) ([][]any, store.CopyPlace, error) {
 
 func (r *ExportRows) nextRows(rows, bytes int) ([][]any, error) {
 	var read [][]any
-	for held := 0; len(read) < rows && held < bytes; {
+	for held := 0; len(read) < rows && held < bytes && !r.ended; {
 		if !r.q.next() {
-			// The statement would begin again if it was asked once more.
+			r.ended = true // it would begin again if it was asked once more
 			return read, r.q.err
 		}
 		row := make([]any, len(r.kinds))
