@@ -107,10 +107,7 @@ func (w *worker) run(ctx context.Context) {
 			w.stopped = true
 			w.mu.Unlock()
 		}
-		for {
-			if !w.gather() {
-				break
-			}
+		for w.gather() {
 			batch = w.take(batch[:0])
 			w.last, w.before = len(batch), w.last
 			if len(batch) == 0 {

@@ -128,7 +128,7 @@ func (r *clusterReport) write(dir string) error {
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(filepath.Join(dir, "chaos-cluster.json"), append(text, '\n'), 0o644) //nolint:gosec // a report for everybody
+	return os.WriteFile(filepath.Join(dir, "chaos-cluster.json"), append(text, '\n'), 0o644)
 }
 
 // spooledIn adds up what the nodes that live say of their spools.

@@ -371,7 +371,7 @@ func (c *cluster) drainAll() {
 func (c *cluster) spooled(n *node) int {
 	ctx, cancel := context.WithTimeout(c.t.Context(), 5*time.Second)
 	defer cancel()
-	out, err := exec.CommandContext(ctx, c.binary, "nodes", "--json", "--config", filepath.Join(n.dir, "relais.yaml"), "--data", filepath.Join(n.dir, "data")).Output() //nolint:gosec // what was just built
+	out, err := exec.CommandContext(ctx, c.binary, "nodes", "--json", "--config", filepath.Join(n.dir, "relais.yaml"), "--data", filepath.Join(n.dir, "data")).Output()
 	if err != nil {
 		var exit *exec.ExitError
 		if errors.As(err, &exit) {
