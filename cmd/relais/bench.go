@@ -1,10 +1,13 @@
 package main
 
 import (
+	"encoding/json"
+	"errors"
 	"os"
 
 	"relais/internal/app"
 	"relais/internal/bench"
+	"relais/internal/store"
 )
 
 func executable() (string, error) { return os.Executable() }
@@ -39,17 +42,39 @@ func (b *benchNoStoreCommand) Run(p *program) error {
 	return bench.ServeNoStore(p.ctx, b.Listen, handler)
 }
 
-// Run fills an empty data folder; the routes come with the server that is started on it.
+// Run fills a store; the routes come with the server that is started on it.
 func (b *benchPrefillCommand) Run(p *program) error {
-	o := p.appOptions()
-	o.Config = ""
-	s, err := app.OpenStore(p.ctx, o)
+	return p.withStore(func(s store.Store) error {
+		return bench.Prefill(p.ctx, s, bench.PrefillParams{Waiting: b.Events, Old: b.Old, Lanes: b.Lanes, Body: b.Body})
+	})
+}
+
+// Run works off what waits.
+func (b *benchDrainCommand) Run(p *program) error {
+	return p.withStore(func(s store.Store) error {
+		drained, err := bench.Drain(p.ctx, s, b.Deliveries)
+		return errors.Join(err, json.NewEncoder(p.stdout).Encode(drained))
+	})
+}
+
+// Run posts with Go's client alone.
+func (b *benchPostCommand) Run(p *program) error {
+	posted, err := bench.Post(p.ctx, b.URL, b.Body, b.For)
+	return errors.Join(err, json.NewEncoder(p.stdout).Encode(posted))
+}
+
+// Run deletes what is old, as one more node.
+func (b *benchRetainCommand) Run(p *program) error {
+	return p.withStore(func(s store.Store) error {
+		retained, err := bench.Retain(p.ctx, s, b.Age)
+		return errors.Join(err, json.NewEncoder(p.stdout).Encode(retained))
+	})
+}
+
+func (p *program) withStore(work func(store.Store) error) error {
+	s, err := app.OpenStore(p.ctx, p.appOptions())
 	if err != nil {
-		return err
+		return p.configFailure(err)
 	}
-	err = bench.Prefill(p.ctx, s, bench.PrefillParams{Waiting: b.Events, Old: b.Old})
-	if closed := s.Close(); err == nil {
-		err = closed
-	}
-	return err
+	return errors.Join(work(s), s.Close())
 }

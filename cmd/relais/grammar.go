@@ -31,6 +31,9 @@ type grammar struct {
 
 	BenchNoStore benchNoStoreCommand `cmd:"" name:"bench-nostore" hidden:""`
 	BenchPrefill benchPrefillCommand `cmd:"" name:"bench-prefill" hidden:""`
+	BenchDrain   benchDrainCommand   `cmd:"" name:"bench-drain" hidden:""`
+	BenchPost    benchPostCommand    `cmd:"" name:"bench-post" hidden:""`
+	BenchRetain  benchRetainCommand  `cmd:"" name:"bench-retain" hidden:""`
 	Sandbox      sandboxCommand      `cmd:"" passthrough:"" hidden:""`
 }
 
@@ -225,7 +228,7 @@ type benchCommand struct {
 	Postgres string        `placeholder:"URL" help:"${flag_bench_pg}"`
 }
 
-// benchNoStoreCommand and benchPrefillCommand are what bench starts in processes of their own.
+// What follows is what bench starts in processes of their own.
 type benchNoStoreCommand struct {
 	Listen string `required:""`
 }
@@ -233,6 +236,22 @@ type benchNoStoreCommand struct {
 type benchPrefillCommand struct {
 	Events int `required:""`
 	Old    int
+	Lanes  int
+	Body   int
+}
+
+type benchDrainCommand struct {
+	Deliveries int64 `required:""`
+}
+
+type benchPostCommand struct {
+	URL  string        `name:"url" required:""`
+	Body int           `required:""`
+	For  time.Duration `required:""`
+}
+
+type benchRetainCommand struct {
+	Age time.Duration `required:""`
 }
 
 type versionCommand struct{ output }

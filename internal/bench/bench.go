@@ -101,6 +101,8 @@ var rows = []row{
 	{"stored", (*run).stored},
 	{"scan", (*run).scan},
 	{"postgres", (*run).ingestPostgres},
+	{"drain", (*run).drain},
+	{"claim", (*run).claim},
 }
 
 // Names lists the rows that Options.Only may name.

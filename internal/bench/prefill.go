@@ -8,7 +8,10 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"strings"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"relais/internal/core"
 	"relais/internal/store"
@@ -17,12 +20,19 @@ import (
 // PrefillParams say what a database is filled with.
 type PrefillParams struct {
 	// Waiting events have a delivery that is due now, to the route of this package's configurations
-	// that never answers. Old events are forty days old and have none.
-	Waiting, Old int
+	// that never answers, or, where there are Lanes, to the routes of so many lanes in turn. Old events are
+	// forty days old and have none.
+	Waiting, Old, Lanes int
+	// Body is the size of the waiting events' bodies, which are JSON then; 0 makes them as the generator's
+	// requests are.
+	Body int
 }
 
-// prefillBatch is how many events are in one commit.
-const prefillBatch = 2000
+// prefillBatch is how many events are in one commit, prefillAtOnce how many commits are under way.
+const (
+	prefillBatch  = 2000
+	prefillAtOnce = 4
+)
 
 // Prefill stores events as ingest would have: what takes minutes over HTTP takes one.
 func Prefill(ctx context.Context, s store.Appender, p PrefillParams) error {
@@ -32,12 +42,18 @@ func Prefill(ctx context.Context, s store.Appender, p PrefillParams) error {
 		return err
 	}
 	old := func() store.Accepted { return maker.accepted(now.Add(-40 * 24 * time.Hour)) }
+	next := 0
 	waiting := func() store.Accepted {
 		a := maker.accepted(now)
-		a.Deliveries = []store.NewDelivery{{
-			Destination: core.Destination{Tenant: core.DefaultTenant, Kind: core.DestinationRoute, Name: heldRoute},
-			Priority:    core.PriorityNormal,
-		}}
+		if p.Body > 0 {
+			a.Event.Format, a.Event.Body = core.FormatJSON, document(maker.next, p.Body)
+		}
+		to := core.Destination{Tenant: core.DefaultTenant, Kind: core.DestinationRoute, Name: heldRoute}
+		if p.Lanes > 0 {
+			to.Name = laneName(next % p.Lanes)
+			next++
+		}
+		a.Deliveries = []store.NewDelivery{{Destination: to, Priority: core.PriorityNormal}}
 		return a
 	}
 	// Oldest first, as they would have arrived.
@@ -47,19 +63,33 @@ func Prefill(ctx context.Context, s store.Appender, p PrefillParams) error {
 	return appendMany(ctx, s, p.Waiting, waiting)
 }
 
+// document is JSON of that many bytes with a number in it.
+func document(id int64, size int) []byte {
+	head := fmt.Sprintf(`{"id":"%d","fill":"`, id)
+	fill := strings.Repeat("x", max(0, size-len(head)-len(`"}`)))
+	return []byte(head + fill + `"}`)
+}
+
+// appendMany stores n events in batches, a few at once: while one waits for the disk, others are on
+// their way.
 func appendMany(ctx context.Context, s store.Appender, n int, next func() store.Accepted) error {
-	batch := make([]store.Accepted, 0, prefillBatch)
-	for n > 0 {
-		batch = batch[:0]
-		for range min(n, prefillBatch) {
-			batch = append(batch, next())
-		}
-		if _, err := s.Append(ctx, batch); err != nil {
-			return fmt.Errorf("fill the database: %w", err)
+	work, ctx := errgroup.WithContext(ctx)
+	work.SetLimit(prefillAtOnce)
+	for n > 0 && ctx.Err() == nil {
+		batch := make([]store.Accepted, min(n, prefillBatch))
+		for i := range batch {
+			batch[i] = next()
 		}
 		n -= len(batch)
+		work.Go(func() error {
+			_, err := s.Append(ctx, batch)
+			return err
+		})
 	}
-	return nil
+	if err := work.Wait(); err != nil {
+		return fmt.Errorf("fill the database: %w", err)
+	}
+	return ctx.Err()
 }
 
 // eventMaker makes events with bodies, headers and keys like those of the generator's requests.

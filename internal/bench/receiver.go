@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/HdrHistogram/hdrhistogram-go"
@@ -19,6 +20,8 @@ import (
 type receiver struct {
 	server  http.Server
 	address string
+
+	counted *counter // nil counts nothing
 
 	mu       sync.Mutex
 	start    time.Time
@@ -39,6 +42,8 @@ func newReceiver(ctx context.Context) (*receiver, error) {
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /arrived", r.take)
 	mux.HandleFunc("POST /hold", hold)
+	mux.HandleFunc("POST /count", r.count)
+	mux.HandleFunc("POST /hang", hang)
 	r.server = http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}
 	go func() { _ = r.server.Serve(listener) }() // ends with close
 	return r, nil
@@ -52,6 +57,57 @@ func (r *receiver) close() { _ = r.server.Close() }
 func hold(_ http.ResponseWriter, request *http.Request) {
 	_, _ = io.Copy(io.Discard, request.Body)
 	<-request.Context().Done()
+}
+
+// hangs is how long /hang takes for its answer.
+const hangs = 30 * time.Second
+
+// hang answers late. Whoever waits for it learns nothing before.
+func hang(w http.ResponseWriter, request *http.Request) {
+	_, _ = io.Copy(io.Discard, request.Body)
+	timer := time.NewTimer(hangs)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		w.WriteHeader(http.StatusNoContent)
+	case <-request.Context().Done():
+	}
+}
+
+// counter tells when so many requests have come to /count.
+type counter struct {
+	n    atomic.Int64
+	warm int64
+	all  int64
+	// begun is closed when the warm ones have come, ended when all have.
+	begun, ended chan struct{}
+}
+
+// countTo begins a count anew.
+func (r *receiver) countTo(warm, all int64) *counter {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.counted = &counter{warm: warm, all: all, begun: make(chan struct{}), ended: make(chan struct{})}
+	return r.counted
+}
+
+func (r *receiver) count(w http.ResponseWriter, request *http.Request) {
+	if _, err := io.Copy(io.Discard, request.Body); err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	r.mu.Lock()
+	c := r.counted
+	r.mu.Unlock()
+	if c != nil {
+		switch c.n.Add(1) {
+		case c.warm:
+			close(c.begun)
+		case c.all:
+			close(c.ended)
+		}
+	}
+	w.WriteHeader(http.StatusNoContent)
 }
 
 // expect begins a count of n documents. A load calls it through load.started.

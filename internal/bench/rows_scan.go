@@ -123,20 +123,26 @@ func (r *run) disturbed(ctx context.Context, c *child, l load) (*turn, disturban
 
 // deleted is how many events retention has deleted so far.
 func (c *child) deleted(ctx context.Context) (int64, error) {
+	n, err := c.metric(ctx, deletedMetric)
+	return int64(n), err
+}
+
+// metric is the value of one series; 0 where it isn't shown, as a counter that never counted.
+func (c *child) metric(ctx context.Context, series string) (float64, error) {
 	text, err := c.ask(ctx, "/metrics")
 	if err != nil {
 		return 0, err
 	}
 	for line := range strings.Lines(text) {
-		if value, ok := strings.CutPrefix(line, deletedMetric); ok {
+		if value, ok := strings.CutPrefix(line, series+" "); ok {
 			n, err := strconv.ParseFloat(strings.TrimSpace(value), 64)
 			if err != nil {
 				return 0, fmt.Errorf("read the metrics: %w", err)
 			}
-			return int64(n), nil
+			return n, nil
 		}
 	}
-	return 0, nil // a counter that never counted isn't shown
+	return 0, nil
 }
 
 func (c *child) awaitDeletion(ctx context.Context) error {
