@@ -102,7 +102,7 @@ func (k *keyExport) windowOf(seen keySeen) int64 {
 	}
 	// It is longer than half of this, and not longer.
 	longest := seen.bucket*1000 - seen.at
-	for _, unit := range []int64{24 * 3600_000, 3600_000, 60_000, 1000} {
+	for _, unit := range [...]int64{24 * 3600_000, 12 * 3600_000, 3600_000, 1800_000, 900_000, 600_000, 300_000, 60_000, 30_000, 10_000, 1000} {
 		for w := (longest/2 + unit - 1) / unit * unit; w <= longest; w += unit {
 			if fits(w) {
 				k.windows = append(k.windows, w)
