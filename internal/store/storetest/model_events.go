@@ -173,8 +173,8 @@ const (
 	modelAttempts = 50 * time.Hour
 )
 
-// retain deletes what is old. A store may keep what it need not, but nothing young, live or replayable
-// may go.
+// retain deletes what is old. A store may keep what it need not, and may let an ended delivery go before an
+// event that another delivery needs; but nothing young, live or replayable may go.
 func (m *model) retain() {
 	m.pass(pick(m, []time.Duration{160 * time.Hour, 60 * time.Hour, 110 * time.Hour, 0}, "after"))
 	p := store.RetainParams{Events: modelKept, Dead: modelKeptDead, Attempts: modelAttempts}
@@ -184,32 +184,37 @@ func (m *model) retain() {
 		more = r.More
 	}
 	for _, e := range slices.Clone(m.events) {
-		_, err := m.Event(m.t.Context(), e.want.ID)
-		if err == nil {
+		if _, err := m.Event(m.t.Context(), e.want.ID); err != nil {
+			m.wantCode(err, core.CodeNotFound)
+			m.mayGo(e)
+			m.remove(e)
+		}
+	}
+	for _, d := range slices.Clone(m.deliveries) {
+		if _, err := m.Delivery(m.t.Context(), d.want.ID); err != nil {
+			m.wantCode(err, core.CodeNotFound)
+			if m.needed(d) || m.clock.Now().Sub(d.want.FinishedAt) <= modelKept {
+				m.t.Fatalf("at %s retention took %+v", m.clock.Now(), d.want)
+			}
+			m.removeDelivery(d)
 			continue
 		}
-		m.wantCode(err, core.CodeNotFound)
-		if !m.mayGo(e) {
-			m.t.Fatalf("retention took %s, received at %s, at %s", e.want.ID, e.want.ReceivedAt, m.clock.Now())
-		}
-		m.remove(e)
-	}
-	for _, d := range m.deliveries {
 		m.retainedAttempts(d)
 	}
 }
 
-func (m *model) mayGo(e *modelEvent) bool {
-	now := m.clock.Now()
-	if e.ordered || now.Sub(e.want.ReceivedAt) <= modelKept {
-		return false
+// mayGo fails where an event must be kept.
+func (m *model) mayGo(e *modelEvent) {
+	m.t.Helper()
+	if e.ordered || m.clock.Now().Sub(e.want.ReceivedAt) <= modelKept || slices.ContainsFunc(m.deliveriesOf(e), m.needed) {
+		m.t.Fatalf("at %s retention took %s, received at %s", m.clock.Now(), e.want.ID, e.want.ReceivedAt)
 	}
-	for _, d := range m.deliveriesOf(e) {
-		if d.live() || d.stops || (d.want.State == core.StateDead && now.Sub(d.want.FinishedAt) < modelKeptDead) {
-			return false
-		}
-	}
-	return true
+}
+
+// needed tells whether a delivery has still to run, or to be replayed.
+func (m *model) needed(d *modelDelivery) bool {
+	replayable := d.want.State == core.StateDead && m.clock.Now().Sub(d.want.FinishedAt) < modelKeptDead
+	return d.live() || d.stops || replayable
 }
 
 func (m *model) retainedAttempts(d *modelDelivery) {

@@ -175,7 +175,7 @@ func (m *model) finishSome() {
 	}
 	m.finish(claims, outcomes)
 	for _, c := range claims {
-		if !c.delivery.event.gone {
+		if !c.delivery.gone {
 			m.checkHistory(c.delivery)
 		}
 	}

@@ -19,7 +19,6 @@ type modelEvent struct {
 	ordered bool
 	rest    []store.NewDelivery
 	cursor  string
-	gone    bool
 }
 
 // modelDelivery is a delivery that must be there exactly once, and what is known of it.
@@ -30,6 +29,7 @@ type modelDelivery struct {
 	stops   bool   // dead, and keeps what waits behind it waiting
 	node    string // that runs it
 	steps   []store.StepResult
+	gone    bool // by retention or a purge
 	// attempts are the outcomes that were written, by claim.
 	attempts map[int]store.Attempt
 }
@@ -47,7 +47,7 @@ type modelClaim struct {
 // newest tells whether the claim is the one whose outcome counts.
 func (c *modelClaim) newest() bool {
 	d := c.delivery
-	return !d.event.gone && d.want.State == core.StateRunning && d.want.Claim == c.holder.Claim
+	return !d.gone && d.want.State == core.StateRunning && d.want.Claim == c.holder.Claim
 }
 
 func (d *modelDelivery) live() bool {
@@ -149,7 +149,7 @@ func (m *model) running(lane core.Destination) (n int) {
 func (m *model) finished(c *modelClaim, o store.Outcome) error {
 	d, now := c.delivery, m.clock.Now()
 	if !c.newest() {
-		if a, known := d.attempts[c.holder.Claim]; known && a.Verdict == o.Verdict && !d.event.gone {
+		if a, known := d.attempts[c.holder.Claim]; known && a.Verdict == o.Verdict && !d.gone {
 			return nil // the same outcome, sent again
 		}
 		return store.ErrLostClaim
@@ -206,7 +206,7 @@ func (d *modelDelivery) saveStep(s store.StepResult) {
 
 // cancelled ends a delivery for a person, and tells whether it could be.
 func (m *model) cancelled(d *modelDelivery) bool {
-	if d.event.gone || (d.want.State != core.StatePending && !d.stops) {
+	if d.gone || (d.want.State != core.StatePending && !d.stops) {
 		return false
 	}
 	d.want.State, d.want.FinishedAt, d.want.Reason = core.StateCancelled, m.clock.Now(), core.ReasonCancelled
@@ -245,15 +245,17 @@ func (m *model) hasSent(d *modelDelivery) bool {
 
 // remove forgets an event with all that belongs to it.
 func (m *model) remove(e *modelEvent) {
-	e.gone = true
 	m.events = slices.DeleteFunc(m.events, func(o *modelEvent) bool { return o == e })
-	m.deliveries = slices.DeleteFunc(m.deliveries, func(d *modelDelivery) bool {
-		if d.event == e {
-			m.leaveChain(d)
-			delete(m.places, place{d.want.Event, d.want.Destination, d.want.Replay})
-		}
-		return d.event == e
-	})
+	for _, d := range m.deliveriesOf(e) {
+		m.removeDelivery(d)
+	}
+}
+
+func (m *model) removeDelivery(d *modelDelivery) {
+	d.gone = true
+	m.leaveChain(d)
+	m.deliveries = slices.DeleteFunc(m.deliveries, func(o *modelDelivery) bool { return o == d })
+	delete(m.places, place{d.want.Event, d.want.Destination, d.want.Replay})
 }
 
 func (m *model) deliveriesOf(e *modelEvent) []*modelDelivery {
