@@ -11,6 +11,8 @@ type State struct {
 	StartedAt time.Time
 	// Reasons say why it isn't ready; none means that it is.
 	Reasons []string
+	// Warnings are what an operator should know and a load balancer need not.
+	Warnings []string
 }
 
 type health struct {
@@ -37,19 +39,23 @@ func Health(version string, state func() State, now func() time.Time) http.Handl
 type readiness struct {
 	Status  string   `json:"status"`
 	Reasons []string `json:"reasons"`
+	// Warnings don't keep it from being ready.
+	Warnings []string `json:"warnings"`
 }
 
 // Ready answers whether requests should be sent here: 503 with the reasons while relais starts, stops,
 // or can't store.
 func Ready(state func() State) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		reasons := state().Reasons
-		if len(reasons) > 0 {
+		now := state()
+		answer := readiness{Status: "ready", Reasons: append([]string{}, now.Reasons...), Warnings: append([]string{}, now.Warnings...)}
+		if len(now.Reasons) > 0 {
+			answer.Status = "not ready"
 			w.Header().Set("Retry-After", "1")
-			writeJSON(w, http.StatusServiceUnavailable, readiness{Status: "not ready", Reasons: reasons})
+			writeJSON(w, http.StatusServiceUnavailable, answer)
 			return
 		}
-		writeJSON(w, http.StatusOK, readiness{Status: "ready", Reasons: []string{}})
+		writeJSON(w, http.StatusOK, answer)
 	})
 }
 

@@ -72,10 +72,12 @@ type App struct {
 	started  time.Time
 
 	// begun is the configuration of the start, some of which stays in force until the next one.
-	begun      *config.Config
-	current    atomic.Pointer[generation]
-	inForce    atomic.Pointer[inForce]
-	spool      *spool.Spool // nil where there is none
+	begun   *config.Config
+	current atomic.Pointer[generation]
+	inForce atomic.Pointer[inForce]
+	spool   *spool.Spool // nil where there is none
+	// warnings are what the database doesn't protect from; nil where it can't say.
+	warnings   func() []string
 	refused    atomic.Pointer[api.RefusedReload]
 	notReady   atomic.Pointer[[]string]
 	fanOutWake chan struct{}
@@ -111,6 +113,9 @@ func New(ctx context.Context, o Options) (*App, error) {
 		return nil, err
 	}
 	a.store = measured{opened, a.metrics}
+	if w, ok := opened.(interface{ Warnings() []string }); ok {
+		a.warnings = w.Warnings
+	}
 	if err := a.assemble(ctx, cfg); err != nil {
 		return nil, errors.Join(err, a.closeStores())
 	}
@@ -345,7 +350,11 @@ func revealed(secrets []config.Secret) []string {
 func (a *App) setNotReady(reasons ...string) { a.notReady.Store(&reasons) }
 
 func (a *App) state() api.State {
-	return api.State{StartedAt: a.started, Reasons: *a.notReady.Load()}
+	state := api.State{StartedAt: a.started, Reasons: *a.notReady.Load()}
+	if a.warnings != nil {
+		state.Warnings = a.warnings()
+	}
+	return state
 }
 
 func (a *App) watchStore() {
