@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"strconv"
+	"strings"
 	"time"
 
 	"relais/internal/app"
@@ -46,8 +47,16 @@ func (p *program) copyProgress() func(copied, total int64) {
 			return
 		}
 		last = time.Now()
-		p.complain("\r\x1b[K%s", p.lang.say("copying_store", 100*copied/total, p.number(copied), p.number(total)))
+		p.complain("\r\x1b[K%s", p.lang.say("copying_store", bar(copied, total), 100*copied/total, p.number(copied), p.number(total)))
 	}
+}
+
+const barWidth = 30
+
+// bar draws how much of the total is done.
+func bar(done, total int64) string {
+	full := int(barWidth * min(done, total) / total)
+	return strings.Repeat("#", full) + strings.Repeat(".", barWidth-full)
 }
 
 func (p *program) showCopied(done *app.Copied) error {

@@ -108,7 +108,7 @@ func TestKilledCopyGoesOnAndHoldsNothingTwice(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer db.Close(context.WithoutCancel(t.Context())) //nolint:errcheck // the test is over
+	defer db.Close(context.WithoutCancel(t.Context()))
 	args := []string{"store", "copy", "--data", dir, "--config", filepath.Join(dir, "none.yaml"), "--to", url, "--json"}
 	at := int64(-1)
 	for kill := range 4 {
@@ -134,7 +134,7 @@ func TestKilledCopyGoesOnAndHoldsNothingTwice(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer s.Close() //nolint:errcheck // the test is over
+	defer s.Close()
 	var got []core.EventID
 	for before := int64(0); ; {
 		page, err := s.Events(t.Context(), store.EventFilter{Before: before, Limit: 1000, Body: true, Repeats: true})

@@ -45,7 +45,7 @@ var messages = map[string]text{
 	"checking":      {"checking the copy", "vérification de la copie"},
 	"backed_up":     {"%s: %s, %s events, in %s.", "%s : %s, %s événements, en %s."},
 	"backup_leaves": {"The configuration, its .env and a master key are not in it: keep copies of them elsewhere.", "La configuration, son .env et une clé maîtresse n'y sont pas : gardez-en copie ailleurs."},
-	"copying_store": {"%3d %%  %s of %s rows", "%3d %%  %s lignes sur %s"},
+	"copying_store": {"[%s] %3d %%  %s of %s rows", "[%s] %3d %%  %s lignes sur %s"},
 	"store_copied":  {"%s is copied into %s: %s rows in %s, counted on both sides.", "%s est copié dans %s : %s lignes en %s, comptées des deux côtés."},
 	"copy_resumed":  {"An interrupted copy was gone on with.", "Une copie interrompue a été reprise."},
 	"copy_already":  {"%s was copied into %s before: there was nothing to do.", "%s était déjà copié dans %s : il n'y avait rien à faire."},

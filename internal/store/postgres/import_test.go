@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -140,5 +141,24 @@ func TestCopyIsOfOneSourceIntoAnEmptyDatabase(t *testing.T) {
 	}
 	if _, err := Open(t.Context(), Options{URL: url, Connections: 1}); core.CodeOf(err) != core.CodeConflict {
 		t.Errorf("the half copy is a store: %v", err)
+	}
+}
+
+// A column that a later migration adds has to be copied too.
+func TestCopyKnowsEveryColumn(t *testing.T) {
+	i := openImport(t, database(t))
+	for _, table := range store.CopyTables {
+		var columns []string
+		if err := i.s.read(t.Context(), func(x *tx) error {
+			return x.row(`SELECT array_agg(attname::text ORDER BY attnum) FROM pg_attribute
+				WHERE attrelid = $1::text::regclass AND attnum > 0 AND NOT attisdropped`, table.Name).Scan(&columns)
+		}); err != nil {
+			t.Fatal(err)
+		}
+		want := slices.DeleteFunc(slices.Clone(table.Columns), func(c string) bool { return table.Name == "delivery" && c == "day" })
+		slices.Sort(want)
+		if slices.Sort(columns); !slices.Equal(columns, want) {
+			t.Errorf("%s has the columns %v, copied are %v", table.Name, columns, want)
+		}
 	}
 }
