@@ -59,14 +59,16 @@ type model struct {
 	lastReplay int64
 	events     []*modelEvent    // in order of arrival
 	deliveries []*modelDelivery // in the order in which they were made
-	places     map[place]*modelDelivery
-	chains     map[chain][]*modelDelivery
-	lanes      map[core.Destination]*modelLane
-	paused     map[pause]bool
-	keys       map[string]*modelEvent
-	effects    map[string]*store.Effect
-	nodes      map[string]*modelNode
-	claims     []*modelClaim
+	// outlived are ended deliveries that a store of days still has, while their event went with its own day.
+	outlived map[core.DeliveryID]core.State
+	places   map[place]*modelDelivery
+	chains   map[chain][]*modelDelivery
+	lanes    map[core.Destination]*modelLane
+	paused   map[pause]bool
+	keys     map[string]*modelEvent
+	effects  map[string]*store.Effect
+	nodes    map[string]*modelNode
+	claims   []*modelClaim
 }
 
 // place is what no two deliveries have in common.
@@ -126,8 +128,9 @@ var (
 func newModel(t *testing.T, rt *rapid.T, open Open, o ModelOptions) *model {
 	m := &model{
 		t: rt, dir: t.TempDir(), alone: o.OneProcess,
-		clock:  &clock{now: time.Date(2026, 5, 4, 8, 0, 0, 0, time.UTC)},
-		places: map[place]*modelDelivery{}, chains: map[chain][]*modelDelivery{},
+		clock:    &clock{now: time.Date(2026, 5, 4, 8, 0, 0, 0, time.UTC)},
+		outlived: map[core.DeliveryID]core.State{},
+		places:   map[place]*modelDelivery{}, chains: map[chain][]*modelDelivery{},
 		lanes: map[core.Destination]*modelLane{
 			plain:   {window: 3, priority: core.PriorityNormal},
 			stock:   {window: 2, priority: core.PriorityHigh, keys: []string{"sku-1", "sku-2", "sku-3"}},

@@ -187,6 +187,7 @@ func (m *model) retain() {
 		if _, err := m.Event(m.t.Context(), e.want.ID); err != nil {
 			m.wantCode(err, core.CodeNotFound)
 			m.mayGo(e)
+			m.outlive(e)
 			m.remove(e)
 		}
 	}
@@ -200,6 +201,23 @@ func (m *model) retain() {
 			continue
 		}
 		m.retainedAttempts(d)
+	}
+}
+
+// outlive notes which of a lost event's deliveries are left: where retention goes by days, they go with the
+// day on which they ended.
+func (m *model) outlive(e *modelEvent) {
+	m.t.Helper()
+	for _, d := range m.deliveriesOf(e) {
+		_, err := m.Delivery(m.t.Context(), d.want.ID)
+		switch {
+		case err != nil:
+			m.wantCode(err, core.CodeNotFound)
+		case m.alone:
+			m.t.Fatalf("retention took %s and left its delivery %s", e.want.ID, d.want.ID)
+		default:
+			m.outlived[d.want.ID] = d.want.State
+		}
 	}
 }
 
