@@ -119,7 +119,9 @@ func TestKilledCopyGoesOnAndHoldsNothingTwice(t *testing.T) {
 		at = rows
 		t.Logf("kill %d: %d rows", kill, rows)
 	}
-	out, err := exec.Command("relais", args...).Output()
+	last := exec.Command("relais", args...)
+	last.Stderr = os.Stderr
+	out, err := last.Output()
 	if err != nil {
 		t.Fatalf("%s %v", out, err)
 	}

@@ -55,6 +55,8 @@ type Copied struct {
 const (
 	// A transaction of a copy has so many rows, or bytes.
 	copyRows, copyBytes = 5000, 8 << 20
+	// copyPatience is about how long a database that is away is waited for before the copy gives up.
+	copyPatience = 8 * time.Second
 	// copyTablesAtOnce is how many tables are copied at once: while one is read, another is written.
 	copyTablesAtOnce = 3
 	// copiedName is the file that marks a folder whose data were copied.
@@ -215,11 +217,26 @@ func (c *copying) copyTable(ctx context.Context, table store.CopyTable, state po
 		if err != nil || len(some) == 0 {
 			return err
 		}
-		if err := c.target.Write(ctx, table, place, to, some); err != nil {
+		if err := again(ctx, func() error { return c.target.Write(ctx, table, place, to, some) }); err != nil {
 			return err
 		}
 		place = to
 		c.advance(int64(len(some)))
+	}
+}
+
+// again calls what fails because the database is away a few times more: a copy outlives a server's restart.
+func again(ctx context.Context, write func() error) error {
+	for wait := copyPatience / 8; ; wait *= 2 {
+		err := write()
+		if !errors.Is(err, store.ErrUnavailable) || wait > copyPatience {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(wait):
+		}
 	}
 }
 

@@ -574,3 +574,27 @@ func TestDatabaseThatIsUsedIsNoTarget(t *testing.T) {
 		}
 	}
 }
+
+func TestCopyOutlivesARestartOfTheDatabase(t *testing.T) {
+	f := newFolder(t)
+	f.fill()
+	f.must(f.Close())
+	server := pgtest.Server(t)
+	restarted := false
+	done, err := CopyStore(t.Context(), CopyOptions{
+		Options: Options{Data: f.dir, Env: func(string) (string, bool) { return "", false }}, To: server.URL("target"),
+		Progress: func(int64, int64) {
+			if !restarted {
+				restarted = true
+				server.Stop(true)
+				server.Start()
+			}
+		},
+	})
+	if err != nil || !restarted || done.Resumed {
+		t.Errorf("%+v %v", done, err)
+	}
+	if got, want := len(look(t, openCopy(t, server.URL("target"))).Deliveries), 0; got == want {
+		t.Error("nothing was copied")
+	}
+}

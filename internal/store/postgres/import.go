@@ -35,7 +35,9 @@ type CopyState struct {
 const (
 	// importPatience bounds a transaction of a copy. Nobody waits for it.
 	importPatience = 2 * time.Minute
-	importSettings = "SET LOCAL synchronous_commit = off; SET LOCAL statement_timeout = '100s'; SET LOCAL lock_timeout = '30s'"
+	// Each transaction is synced, as everywhere: whoever copies goes on behind it when the server has crashed.
+	importSettings = `SET LOCAL lock_timeout = '30s'; SET LOCAL statement_timeout = '100s';
+		SET LOCAL idle_in_transaction_session_timeout = '60s'`
 
 	copyTables = `CREATE TABLE IF NOT EXISTS relais_copy (
 			id integer PRIMARY KEY CHECK (id = 1), identity text NOT NULL, state text NOT NULL, name text NOT NULL,
@@ -177,7 +179,7 @@ func (t *tx) readPlaces(state *CopyState) error {
 }
 
 // Write stores rows of a table, and that the table is copied up to there. Rows of several tables may be
-// written at once, of one table by one goroutine.
+// written at once, of one table by one goroutine. It may be called again with the same rows.
 func (i *Import) Write(ctx context.Context, table store.CopyTable, from, to store.CopyPlace, rows [][]any) error {
 	parts := i.partsOf(table, rows)
 	for _, p := range parts {
@@ -238,7 +240,7 @@ func (i *Import) partsOf(table store.CopyTable, rows [][]any) []part {
 	done := part{"delivery_done", table.Columns, nil, day}
 	for _, row := range rows {
 		if row[state].(int64) <= int64(stateRunning) || row[stops].(bool) {
-			live.rows = append(live.rows, slices.Delete(row, day, day+1))
+			live.rows = append(live.rows, slices.Concat(row[:day], row[day+1:]))
 		} else {
 			done.rows = append(done.rows, row)
 		}
