@@ -42,10 +42,17 @@ func (b *benchNoStoreCommand) Run(p *program) error {
 	return bench.ServeNoStore(p.ctx, b.Listen, handler)
 }
 
+// Run serves as relais does, and posts what waits for destinations that aren't configured.
+func (b *benchServeCommand) Run(p *program) error {
+	o := p.appOptions()
+	o.Listen, o.AdminListen, o.Others = b.Listen, b.AdminListen, bench.PostTo(b.Hang)
+	return p.serve(o)
+}
+
 // Run fills a store; the routes come with the server that is started on it.
 func (b *benchPrefillCommand) Run(p *program) error {
 	return p.withStore(func(s store.Store) error {
-		return bench.Prefill(p.ctx, s, bench.PrefillParams{Waiting: b.Events, Old: b.Old, Lanes: b.Lanes, Body: b.Body})
+		return bench.Prefill(p.ctx, s, bench.PrefillParams{Waiting: b.Events, Old: b.Old, First: b.First, Lanes: b.Lanes, Body: b.Body})
 	})
 }
 

@@ -30,6 +30,7 @@ type grammar struct {
 	Version    versionCommand    `cmd:"" help:"${cmd_version}"`
 
 	BenchNoStore benchNoStoreCommand `cmd:"" name:"bench-nostore" hidden:""`
+	BenchServe   benchServeCommand   `cmd:"" name:"bench-serve" hidden:""`
 	BenchPrefill benchPrefillCommand `cmd:"" name:"bench-prefill" hidden:""`
 	BenchDrain   benchDrainCommand   `cmd:"" name:"bench-drain" hidden:""`
 	BenchPost    benchPostCommand    `cmd:"" name:"bench-post" hidden:""`
@@ -233,9 +234,16 @@ type benchNoStoreCommand struct {
 	Listen string `required:""`
 }
 
+type benchServeCommand struct {
+	Listen      string `required:""`
+	AdminListen string `required:""`
+	Hang        string `required:""`
+}
+
 type benchPrefillCommand struct {
 	Events int `required:""`
 	Old    int
+	First  int
 	Lanes  int
 	Body   int
 }

@@ -17,6 +17,12 @@ import (
 
 // Run serves until it is told to stop.
 func (s *serveCommand) Run(p *program) error {
+	o := p.appOptions()
+	o.Listen, o.AdminListen, o.Role = s.Listen, s.AdminListen, app.Role(s.Role)
+	return p.serve(o)
+}
+
+func (p *program) serve(o app.Options) error {
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(400) // what lives is small, but for a flood of large bodies
 	}
@@ -27,11 +33,15 @@ func (s *serveCommand) Run(p *program) error {
 		// One more than there are cores: one of them nearly always waits for the disk to sync.
 		runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + 1)
 	}
-	o := p.appOptions()
-	o.Listen, o.AdminListen, o.Role = s.Listen, s.AdminListen, app.Role(s.Role)
 	a, err := app.New(p.ctx, o)
 	if core.CodeOf(err) == core.CodeConflict {
-		return &failure{exitAway, p.lang.answer(err.Error()), p.lang.say("hint_serve_locked", filepath.Join(p.flags.Data, api.SocketName))}
+		refused := &failure{code: exitAway, text: p.lang.answer(err.Error())}
+		socket := filepath.Join(p.flags.Data, api.SocketName)
+		// A database can refuse too, and then nobody is to be asked.
+		if _, err := os.Stat(socket); err == nil {
+			refused.hint = p.lang.say("hint_serve_locked", socket)
+		}
+		return refused
 	}
 	if err != nil {
 		return p.configFailure(err)

@@ -46,6 +46,9 @@ type Options struct {
 	Ready func(Addresses)
 	// ReadyDelay overrides the file's where it is set: a demonstration has no load balancer to wait for.
 	ReadyDelay time.Duration
+	// Others is asked for destinations that the configuration doesn't have: a benchmark's are more than a file
+	// holds. It may be nil.
+	Others func(core.Destination) (lane.Settings, lane.Runner, bool)
 
 	// sync is for the test that proves what the disk is asked for, opened for the one that stops relais
 	// inside the protocol of effects.
@@ -263,6 +266,9 @@ func (a *App) replace(g *generation) error {
 func (a *App) settings(d core.Destination) (lane.Settings, lane.Runner, bool) {
 	now := a.current.Load()
 	p, ok := now.programs[d]
+	if !ok && a.options.Others != nil {
+		return a.options.Others(d)
+	}
 	return p.settings, narrated{p.steps, a.narrator, now.hide}, ok && a.canRun(now, d)
 }
 

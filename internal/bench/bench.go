@@ -86,23 +86,28 @@ func (o *Options) setDefaults() error {
 type row struct {
 	name string
 	run  func(*run, context.Context) error
+	// long rows run only when they are named.
+	long bool
 }
 
 // rows stand in the order in which they run: the first ones need empty databases, the last ones share
 // the large one.
 var rows = []row{
-	{"throughput", (*run).throughput},
-	{"latency", (*run).latency},
-	{"quiet", (*run).quiet},
-	{"end-to-end", (*run).endToEnd},
-	{"flood", (*run).flood},
-	{"ready", (*run).ready},
-	{"waiting", (*run).waiting},
-	{"stored", (*run).stored},
-	{"scan", (*run).scan},
-	{"postgres", (*run).ingestPostgres},
-	{"drain", (*run).drain},
-	{"claim", (*run).claim},
+	{name: "throughput", run: (*run).throughput},
+	{name: "latency", run: (*run).latency},
+	{name: "quiet", run: (*run).quiet},
+	{name: "end-to-end", run: (*run).endToEnd},
+	{name: "flood", run: (*run).flood},
+	{name: "ready", run: (*run).ready},
+	{name: "waiting", run: (*run).waiting},
+	{name: "stored", run: (*run).stored},
+	{name: "scan", run: (*run).scan},
+	{name: "postgres", run: (*run).ingestPostgres},
+	{name: "stored-postgres", run: (*run).storedPostgres},
+	{name: "drain", run: (*run).drain},
+	{name: "claim", run: (*run).claim},
+	{name: "fair", run: (*run).fair},
+	{name: "stored-long", run: (*run).storedLong, long: true},
 }
 
 // Names lists the rows that Options.Only may name.
@@ -153,7 +158,7 @@ func Run(ctx context.Context, opts Options) (*Report, error) {
 	defer func() { r.database.stop() }()
 	var failed []error
 	for _, row := range rows {
-		if len(opts.Only) > 0 && !slices.Contains(opts.Only, row.name) {
+		if named := slices.Contains(opts.Only, row.name); !named && (row.long || len(opts.Only) > 0) {
 			continue
 		}
 		r.progress("%s", row.name)

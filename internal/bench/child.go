@@ -19,9 +19,11 @@ import (
 
 // Names of the hidden commands that a run starts besides serve. The one takes --config and --listen and
 // answers as relais does without storing (ServeNoStore); the other takes --config, --data, --events and
-// --old and fills an empty data folder (Prefill).
+// --old and fills an empty data folder (Prefill). The one to serve is serve itself, with --hang: a URL that
+// the deliveries of lanes which aren't configured are posted to (PostTo).
 const (
 	CommandNoStore = "bench-nostore"
+	CommandServe   = "bench-serve"
 	CommandPrefill = "bench-prefill"
 )
 
@@ -100,8 +102,12 @@ func (r *run) serve(ctx context.Context, dir string, s settings) (*child, time.D
 		return nil, 0, err
 	}
 	begin := time.Now()
-	c, err := r.launch(ctx, filepath.Base(dir), "serve", "--config", config, "--data", dir,
-		"--listen", address, "--admin-listen", admin)
+	args := []string{"serve", "--config", config, "--data", dir, "--listen", address, "--admin-listen", admin}
+	if s.hang != "" {
+		args[0] = CommandServe
+		args = append(args, "--hang", s.hang)
+	}
+	c, err := r.launch(ctx, filepath.Base(dir), args...)
 	if err != nil {
 		return nil, 0, err
 	}

@@ -63,7 +63,7 @@ func (r *run) fillPlace(ctx context.Context, p place, params PrefillParams) erro
 	}
 	return r.part(ctx, nil, CommandPrefill, "--config", config, "--data", p.dir,
 		"--events", strconv.Itoa(params.Waiting), "--old", strconv.Itoa(params.Old),
-		"--lanes", strconv.Itoa(params.Lanes), "--body", strconv.Itoa(params.Body))
+		"--first", strconv.Itoa(params.First), "--lanes", strconv.Itoa(params.Lanes), "--body", strconv.Itoa(params.Body))
 }
 
 // Posted is what Post did.
@@ -244,4 +244,23 @@ func Retain(ctx context.Context, s store.Keeper, age time.Duration) (store.Retai
 		case <-time.After(10 * time.Millisecond): // as relais leaves between slices
 		}
 	}
+}
+
+// PostTo is what lanes that aren't configured do: they post the event to a URL, each delivery by itself. A
+// configuration file doesn't hold as many routes as there may be destinations.
+func PostTo(url string) func(core.Destination) (lane.Settings, lane.Runner, bool) {
+	p := &poster{url: url, client: http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: connections}}}
+	return func(core.Destination) (lane.Settings, lane.Runner, bool) { return lane.Settings{}, p, true }
+}
+
+type poster struct {
+	url    string
+	client http.Client
+}
+
+func (p *poster) Run(ctx context.Context, c *store.Claimed) store.Outcome {
+	if err := post(ctx, &p.client, p.url, c.Event.Body); err != nil {
+		return store.Outcome{Verdict: store.VerdictRetry, Delay: time.Second, Reason: core.ReasonTimeout, Message: err.Error()}
+	}
+	return store.Outcome{Verdict: store.VerdictSucceeded}
 }

@@ -239,3 +239,16 @@ func (r *run) node(ctx context.Context, p place, name string, s settings) (*chil
 	}
 	return c, err
 }
+
+// ask reads one value from a place's database.
+func (p place) ask(ctx context.Context, value any, sql string, args ...any) error {
+	conn, err := pgx.Connect(ctx, p.url)
+	if err != nil {
+		return fmt.Errorf("connect to PostgreSQL: %w", err)
+	}
+	defer conn.Close(ctx) //nolint:errcheck // it has done what it was for
+	if err := conn.QueryRow(ctx, sql, args...).Scan(value); err != nil {
+		return fmt.Errorf("PostgreSQL: %w", err)
+	}
+	return nil
+}

@@ -23,6 +23,9 @@ type PrefillParams struct {
 	// that never answers, or, where there are Lanes, to the routes of so many lanes in turn. Old events are
 	// forty days old and have none.
 	Waiting, Old, Lanes int
+	// First events have a delivery to the route that is sent on, and come before all others: its lane is
+	// the first that a start finds.
+	First int
 	// Body is the size of the waiting events' bodies, which are JSON then; 0 makes them as the generator's
 	// requests are.
 	Body int
@@ -42,25 +45,40 @@ func Prefill(ctx context.Context, s store.Appender, p PrefillParams) error {
 		return err
 	}
 	old := func() store.Accepted { return maker.accepted(now.Add(-40 * 24 * time.Hour)) }
+	first := func() store.Accepted {
+		a := maker.accepted(now)
+		a.Deliveries = []store.NewDelivery{toRoute(deliverRoute)}
+		return a
+	}
 	next := 0
 	waiting := func() store.Accepted {
 		a := maker.accepted(now)
 		if p.Body > 0 {
 			a.Event.Format, a.Event.Body = core.FormatJSON, document(maker.next, p.Body)
 		}
-		to := core.Destination{Tenant: core.DefaultTenant, Kind: core.DestinationRoute, Name: heldRoute}
+		name := heldRoute
 		if p.Lanes > 0 {
-			to.Name = laneName(next % p.Lanes)
+			name = laneName(next % p.Lanes)
 			next++
 		}
-		a.Deliveries = []store.NewDelivery{{Destination: to, Priority: core.PriorityNormal}}
+		a.Deliveries = []store.NewDelivery{toRoute(name)}
 		return a
+	}
+	if err := appendMany(ctx, s, p.First, first); err != nil {
+		return err
 	}
 	// Oldest first, as they would have arrived.
 	if err := appendMany(ctx, s, p.Old, old); err != nil {
 		return err
 	}
 	return appendMany(ctx, s, p.Waiting, waiting)
+}
+
+func toRoute(name string) store.NewDelivery {
+	return store.NewDelivery{
+		Destination: core.Destination{Tenant: core.DefaultTenant, Kind: core.DestinationRoute, Name: name},
+		Priority:    core.PriorityNormal,
+	}
 }
 
 // document is JSON of that many bytes with a number in it.
@@ -73,16 +91,16 @@ func document(id int64, size int) []byte {
 // appendMany stores n events in batches, a few at once: while one waits for the disk, others are on
 // their way.
 func appendMany(ctx context.Context, s store.Appender, n int, next func() store.Accepted) error {
-	work, ctx := errgroup.WithContext(ctx)
+	work, under := errgroup.WithContext(ctx)
 	work.SetLimit(prefillAtOnce)
-	for n > 0 && ctx.Err() == nil {
+	for n > 0 && under.Err() == nil {
 		batch := make([]store.Accepted, min(n, prefillBatch))
 		for i := range batch {
 			batch[i] = next()
 		}
 		n -= len(batch)
 		work.Go(func() error {
-			_, err := s.Append(ctx, batch)
+			_, err := s.Append(under, batch)
 			return err
 		})
 	}

@@ -18,12 +18,13 @@ import (
 // receiver is the system at the other end: it notes when each document arrived, counted from when its
 // webhook was due. It runs in the generator's process, so that both times are of one clock.
 type receiver struct {
-	server  http.Server
-	address string
+	server    http.Server
+	addresses []string
 
-	counted *counter // nil counts nothing
+	hanging atomic.Int64 // requests that hang now
 
 	mu       sync.Mutex
+	counted  *counter // nil counts nothing
 	start    time.Time
 	interval time.Duration
 	first    int64
@@ -33,23 +34,40 @@ type receiver struct {
 	complete chan struct{}
 }
 
-func newReceiver(ctx context.Context) (*receiver, error) {
-	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
-	if err != nil {
-		return nil, fmt.Errorf("listen for deliveries: %w", err)
+func newReceiver(ctx context.Context) (*receiver, error) { return newReceiverOn(ctx, "127.0.0.1:0") }
+
+// newReceiverOn listens on several addresses: to their senders, they are as many hosts.
+func newReceiverOn(ctx context.Context, addresses ...string) (*receiver, error) {
+	r := &receiver{}
+	var listeners []net.Listener
+	for _, address := range addresses {
+		listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
+		if err != nil {
+			for _, l := range listeners {
+				_ = l.Close() // nobody has come yet
+			}
+			return nil, fmt.Errorf("listen for deliveries: %w", err)
+		}
+		listeners = append(listeners, listener)
+		r.addresses = append(r.addresses, listener.Addr().String())
 	}
-	r := &receiver{address: listener.Addr().String()}
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /arrived", r.take)
 	mux.HandleFunc("POST /hold", hold)
 	mux.HandleFunc("POST /count", r.count)
-	mux.HandleFunc("POST /hang", hang)
+	mux.HandleFunc("POST /hang", r.hang)
 	r.server = http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}
-	go func() { _ = r.server.Serve(listener) }() // ends with close
+	for _, l := range listeners {
+		go func() { _ = r.server.Serve(l) }() // ends with close
+	}
 	return r, nil
 }
 
-func (r *receiver) url(path string) string { return "http://" + r.address + path }
+func (r *receiver) url(path string) string { return r.urlOf(0, path) }
+
+func (r *receiver) urlOf(address int, path string) string {
+	return "http://" + r.addresses[address] + path
+}
 
 func (r *receiver) close() { _ = r.server.Close() }
 
@@ -63,8 +81,10 @@ func hold(_ http.ResponseWriter, request *http.Request) {
 const hangs = 30 * time.Second
 
 // hang answers late. Whoever waits for it learns nothing before.
-func hang(w http.ResponseWriter, request *http.Request) {
+func (r *receiver) hang(w http.ResponseWriter, request *http.Request) {
 	_, _ = io.Copy(io.Discard, request.Body)
+	r.hanging.Add(1)
+	defer r.hanging.Add(-1)
 	timer := time.NewTimer(hangs)
 	defer timer.Stop()
 	select {

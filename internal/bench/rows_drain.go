@@ -83,7 +83,7 @@ func (r *run) drainOnce(ctx context.Context, other *receiver, p place) (*turn, e
 		return nil, err
 	}
 	count := other.countTo(all/5, all)
-	c, err := r.serveOn(ctx, p, settings{lanes: drainLanes, laneURL: other.url("/count")})
+	c, err := r.serveOn(ctx, p, settings{lanes: drainLanes, laneURL: func(int) string { return other.url("/count") }})
 	if err != nil {
 		return nil, err
 	}

@@ -125,12 +125,77 @@ func (r *run) stored(ctx context.Context) error {
 		return err
 	}
 	defer other.close()
-	small, _, err := r.serve(ctx, filepath.Join(r.dir, "small"), s)
+	return r.compareStored(ctx, s, storedIn{place{dir: filepath.Join(r.dir, "small")}, 0},
+		storedIn{place{dir: r.large}, r.opts.Events}, "")
+}
+
+// storedPostgres is the same on PostgreSQL.
+func (r *run) storedPostgres(ctx context.Context) error {
+	return r.storedOn(ctx, onPostgres, 0, r.opts.Events)
+}
+
+// longFactor is how much larger than Options.Events the database of the long row is, and fewStored what it is
+// compared with.
+const (
+	longFactor = 10
+	fewStored  = 10_000
+)
+
+// storedLong compares with a database that is ten times as large, on one store after the other.
+func (r *run) storedLong(ctx context.Context) error {
+	for _, store := range []string{onSQLite, onPostgres} {
+		if err := r.storedOn(ctx, store, fewStored, longFactor*r.opts.Events); err != nil {
+			return fmt.Errorf("%s: %w", store, err)
+		}
+	}
+	return nil
+}
+
+// storedIn is a store with so many events in it.
+type storedIn struct {
+	place
+	events int
+}
+
+func (r *run) storedOn(ctx context.Context, store string, few, many int) error {
+	other, err := newReceiver(ctx)
+	if err != nil {
+		return err
+	}
+	defer other.close()
+	s := settings{hold: other.url("/hold")}
+	var sides []storedIn
+	for _, n := range []int{few, many} {
+		p, err := r.place(ctx, store, "stored-"+strconv.Itoa(n))
+		if err != nil {
+			return err
+		}
+		defer r.remove(p)
+		sides = append(sides, storedIn{p, n})
+		if n == 0 {
+			continue
+		}
+		r.progress("  storing %d events, %s", n, store)
+		if err := r.fillPlace(ctx, p, PrefillParams{Waiting: n}); err != nil {
+			return err
+		}
+		bytes, err := r.bytes(ctx, p)
+		if err != nil {
+			return err
+		}
+		r.progress("  they take %.0f MB", float64(bytes)/megabyte)
+	}
+	return r.compareStored(ctx, s, sides[0], sides[1], ", "+store)
+}
+
+// compareStored names the store in what it reports, where that isn't "".
+func (r *run) compareStored(ctx context.Context, s settings, few, many storedIn, store string) error {
+	small, err := r.serveOn(ctx, few.place, s)
 	if err != nil {
 		return err
 	}
 	defer small.kill()
-	large, _, err := r.serve(ctx, r.large, s)
+	large, err := r.serveOn(ctx, many.place, s)
 	if err != nil {
 		return err
 	}
@@ -142,12 +207,37 @@ func (r *run) stored(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	r.report.add("event and delivery, none stored", "64 connections", smalls)
-	r.report.add(fmt.Sprintf("event and delivery, %d stored", r.opts.Events), "64 connections", larges)
-	r.report.judge(Target{Name: fmt.Sprintf("CPU per event with %d stored : with none", r.opts.Events), Unit: "×", Limit: 1.2,
-		Turns: ratios(larges, smalls, (*turn).perAccept)})
+	fewWords := strconv.Itoa(few.events)
+	if few.events == 0 {
+		fewWords = "none"
+	}
+	r.report.add("event and delivery"+store+", "+fewWords+" stored", "64 connections", smalls)
+	r.report.add(fmt.Sprintf("event and delivery%s, %d stored", store, many.events), "64 connections", larges)
+	target := Target{Name: fmt.Sprintf("CPU per event%s with %d stored : with %s", store, many.events, fewWords),
+		Unit: "×", Limit: 1.2, Turns: ratios(larges, smalls, (*turn).perAccept)}
+	if on := many.on; on != nil {
+		bytes, err := r.bytes(ctx, many.place)
+		if err != nil {
+			return err
+		}
+		target.Note = fmt.Sprintf("of relais and PostgreSQL's processes; the large database takes %.0f MB", float64(bytes)/megabyte)
+		if !on.counts() {
+			target.Note = "of relais without the PostgreSQL that was given"
+		}
+	}
+	r.report.judge(target)
 	if err := small.stop(); err != nil {
 		return err
 	}
 	return large.stop()
+}
+
+// bytes is what a place takes on the disk.
+func (r *run) bytes(ctx context.Context, p place) (int64, error) {
+	if p.on == nil {
+		return size(p.dir)
+	}
+	var bytes int64
+	err := p.ask(ctx, &bytes, "SELECT pg_database_size(current_database())")
+	return bytes, err
 }

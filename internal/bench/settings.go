@@ -11,6 +11,8 @@ const (
 	wrongKey   = "00000000-0000-0000-0000-000000000000"
 	// heldRoute is the route whose destination takes requests and doesn't answer: what is matched by it waits.
 	heldRoute = "held"
+	// deliverRoute is the one whose destination answers.
+	deliverRoute = "deliver"
 )
 
 // settings are what differs between the configurations of a run.
@@ -20,9 +22,11 @@ type settings struct {
 	retention string // how long events are kept; "" longer than any here is old
 	store     string // URL of a PostgreSQL; "" is SQLite in the data folder
 	// lanes are routes that match nothing that is sent, named as Prefill names the destinations of what
-	// waits; each posts the event's data to laneURL.
+	// waits; each posts the event's data to its laneURL.
 	lanes   int
-	laneURL string
+	laneURL func(lane int) string
+	// hang is a URL that whatever waits for lanes which aren't configured is posted to; "" leaves it waiting.
+	hang string
 }
 
 // text writes the configuration. All that a row doesn't need to be otherwise is left at its default;
@@ -54,7 +58,7 @@ lanes: {stop_timeout: 1s, ready_delay: 0s, interrupted: 1000}
 		b.WriteString("routes:\n")
 	}
 	if s.deliver != "" {
-		route("deliver", s.deliver)
+		route(deliverRoute, s.deliver)
 	}
 	if s.hold != "" {
 		route(heldRoute, s.hold)
@@ -65,7 +69,7 @@ lanes: {stop_timeout: 1s, ready_delay: 0s, interrupted: 1000}
     steps:
       - use: http/request
         with: {method: POST, url: %q, json: "${{ event.data }}"}
-`, laneName(i), s.laneURL)
+`, laneName(i), s.laneURL(i))
 	}
 	return b.String()
 }
