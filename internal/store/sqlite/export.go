@@ -76,8 +76,10 @@ func checkVersion(c *conn) error {
 // Close lets go of the folder.
 func (x *Export) Close() error { return x.lock.Close() }
 
+// connect opens one of several connections. The first of them reads the WAL that a killed relais left, and the
+// others wait for it.
 func (x *Export) connect() (*conn, error) {
-	return connect(x.path, readOnly, "PRAGMA query_only = 1", "PRAGMA cache_size = -16384", "PRAGMA temp_store = MEMORY")
+	return connect(x.path, readOnly, "PRAGMA busy_timeout = 60000", "PRAGMA query_only = 1", "PRAGMA cache_size = -16384", "PRAGMA temp_store = MEMORY")
 }
 
 // with runs a read on a connection of its own.
