@@ -16,5 +16,5 @@ func TestStoreIsItsModel(t *testing.T) {
 			t.Fatal(err)
 		}
 		return s
-	}, storetest.ModelOptions{})
+	}, storetest.ModelOptions{Checks: 20})
 }

@@ -1,7 +1,9 @@
 package storetest
 
 import (
+	"flag"
 	"os"
+	"strconv"
 	"testing"
 	"time"
 
@@ -18,6 +20,8 @@ type ModelOptions struct {
 	OneProcess bool
 	// Rounds bounds how often one store is driven and drained; 0 is 3.
 	Rounds int
+	// Checks is how many stores are driven where -rapid.checks says nothing; 0 is rapid's own 100.
+	Checks int
 }
 
 // Model drives stores through random interleavings of what ingest, several nodes and people do to them,
@@ -34,6 +38,11 @@ type ModelOptions struct {
 func Model(t *testing.T, open Open, o ModelOptions) {
 	if o.Rounds <= 0 {
 		o.Rounds = 3
+	}
+	if f := flag.Lookup("rapid.checks"); o.Checks > 0 && f != nil && f.Value.String() == f.DefValue {
+		if err := flag.Set(f.Name, strconv.Itoa(o.Checks)); err != nil {
+			t.Fatal(err)
+		}
 	}
 	rapid.Check(t, func(rt *rapid.T) {
 		m := newModel(t, rt, open, o)
