@@ -14,5 +14,5 @@ func TestStoreIsItsModel(t *testing.T) {
 			t.Fatal(err)
 		}
 		return s
-	}, storetest.ModelOptions{OneProcess: true})
+	}, storetest.ModelOptions{OneProcess: true, Checks: 50})
 }
