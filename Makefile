@@ -16,7 +16,7 @@ LINT         := .tools/bin/golangci-lint-$(LINT_VERSION)
 PLATFORMS := linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 windows/arm64
 
 .DEFAULT_GOAL := help
-.PHONY: help build setup test test-full lint bench chaos chaos-cluster fuzz release clean
+.PHONY: help build setup test test-full lint bench bench-long chaos chaos-cluster fuzz release clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -44,6 +44,9 @@ $(LINT):
 
 bench: build ## the table of speeds, and its JSON in bench/results (BENCH='--only latency')
 	bin/relais bench --dir bin --results bench/results $(BENCH)
+
+bench-long: build ## what takes longer: 10,000,000 events stored, one store after the other (25 GB, half an hour)
+	bin/relais bench --dir bin --results bench/results --only stored-long $(BENCH)
 
 chaos: ## kill relais 200 times under load and count what was lost or done twice (CHAOS='-kills 20')
 	$(GO) run ./test/chaos $(CHAOS)

@@ -107,7 +107,13 @@ var rows = []row{
 	{name: "drain", run: (*run).drain},
 	{name: "claim", run: (*run).claim},
 	{name: "fair", run: (*run).fair},
+	{name: "drop", run: (*run).drop},
 	{name: "stored-long", run: (*run).storedLong, long: true},
+}
+
+// runs tells whether a row is among those that were asked for.
+func (r row) runs(only []string) bool {
+	return slices.Contains(only, r.name) || len(only) == 0 && !r.long
 }
 
 // Names lists the rows that Options.Only may name.
@@ -158,7 +164,7 @@ func Run(ctx context.Context, opts Options) (*Report, error) {
 	defer func() { r.database.stop() }()
 	var failed []error
 	for _, row := range rows {
-		if named := slices.Contains(opts.Only, row.name); !named && (row.long || len(opts.Only) > 0) {
+		if !row.runs(opts.Only) {
 			continue
 		}
 		r.progress("%s", row.name)

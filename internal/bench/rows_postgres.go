@@ -31,14 +31,14 @@ func (r *run) ingestPostgres(ctx context.Context) error {
 		return err
 	}
 	defer r.remove(shared)
-	var several []*child
-	for i := range nodes {
-		c, err := r.node(ctx, shared, fmt.Sprintf("-%d", i+1), settings{})
-		if err != nil {
-			return err
+	several, err := r.several(ctx, shared)
+	defer func() {
+		for _, c := range several {
+			c.kill()
 		}
-		defer c.kill()
-		several = append(several, c)
+	}()
+	if err != nil {
+		return err
 	}
 	busy := load{connections: connections}
 	var bares []*turn
@@ -70,4 +70,17 @@ func (r *run) ingestPostgres(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// several starts the nodes that share a place, and returns those that did start.
+func (r *run) several(ctx context.Context, shared place) ([]*child, error) {
+	var started []*child
+	for i := range nodes {
+		c, err := r.node(ctx, shared, fmt.Sprintf("-%d", i+1), settings{})
+		if err != nil {
+			return started, err
+		}
+		started = append(started, c)
+	}
+	return started, nil
 }

@@ -156,7 +156,7 @@ func giveToServer(run string, paths ...string) (func(*exec.Cmd), error) {
 		attributes.Credential = &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}
 		failed := os.Chmod(run, 0o711) //nolint:gosec // through, not into
 		for _, path := range paths {
-			failed = errors.Join(failed, os.Chown(path, int(uid), int(gid))) //nolint:gosec // both have 32 bits
+			failed = errors.Join(failed, os.Chown(path, int(uid), int(gid)))
 		}
 		if failed != nil {
 			return nil, fmt.Errorf("make a folder for PostgreSQL: %w", failed)
