@@ -96,7 +96,8 @@ func (l *Lanes) scanLoop(ctx context.Context) {
 	}
 }
 
-// scan hops over all lanes with pending deliveries, a page at a time, and returns how long it took.
+// scan hops over all lanes with pending deliveries, a page at a time, and returns how long it took: nothing
+// where it failed, since how long a store was waited for in vain doesn't tell how much it has to look through.
 func (l *Lanes) scan(ctx context.Context) time.Duration {
 	began := l.now()
 	after := store.LaneID(0)
@@ -104,7 +105,7 @@ func (l *Lanes) scan(ctx context.Context) time.Duration {
 		page, err := l.store.Work(ctx, after, scanPage)
 		if err != nil {
 			l.scanFailed(ctx, err)
-			break
+			return 0
 		}
 		l.found(page)
 		if len(page) < scanPage {
