@@ -18,6 +18,8 @@ const (
 	// followEvery bounds how long a node matches by routes that another one has replaced.
 	followEvery = time.Second
 	tellEvery   = 3 * time.Second
+	// beatLease is as the lanes' own, so that all nodes count as gone after the same time.
+	beatLease = 7500 * time.Millisecond
 )
 
 // inForce is the set of routes that every node matches by: the one that was activated last, by this node or
@@ -95,6 +97,18 @@ func (a *App) followOnce(ctx context.Context) error {
 	a.log.InfoContext(ctx, "another node's routes are in force", "node", set.Node, "hash", set.Hash, "left_to_others", left)
 	a.lanes.Wake()
 	return nil
+}
+
+// beat keeps a node among those that are known where no lanes do: a node that only takes webhooks in.
+func (a *App) beat(ctx context.Context) {
+	for {
+		if err := a.store.Beat(ctx, a.node, beatLease); err != nil && !errors.Is(err, store.ErrUnavailable) {
+			a.complain(ctx, "telling that this node is alive", err)
+		}
+		if !wait(ctx, beatLease/3) {
+			return
+		}
+	}
 }
 
 // tell keeps what this node says of itself in the store.

@@ -13,6 +13,7 @@ import (
 
 const (
 	retainEvery   = time.Minute
+	retainFirst   = 5 * time.Second       // after the start, which comes first
 	retainPause   = 10 * time.Millisecond // between slices, so that events come first
 	recountEvery  = 30 * time.Second
 	fanOutEvery   = time.Second
@@ -21,16 +22,18 @@ const (
 )
 
 // retain deletes what is too old or too much, a slice at a time, until there is nothing left to delete.
+// What fails is tried again soon: a day whose readers kept it from being dropped is half out of its table.
 func (a *App) retain(ctx context.Context) {
-	for wait(ctx, retainEvery) {
+	for pause := retainFirst; wait(ctx, pause); pause = retainEvery {
 		for more := true; more; {
 			keep := a.current.Load().config.Retention
 			done, err := a.store.Retain(ctx, store.RetainParams{
 				Events: keep.Events, Dead: keep.Dead, Attempts: keep.Attempts, SizeBytes: keep.Size,
 			})
 			if err != nil {
-				a.complain(ctx, "retention", err)
-				break
+				a.complain(ctx, "retention", err) // which waits
+				more = ctx.Err() == nil
+				continue
 			}
 			more = done.More && wait(ctx, retainPause)
 		}

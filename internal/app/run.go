@@ -93,7 +93,9 @@ func (a *App) Run(ctx context.Context) error {
 // keepers is the housekeeping of this node.
 func (a *App) keepers() []func(context.Context) {
 	keepers := []func(context.Context){a.tell}
-	if a.options.role() != RoleIngest {
+	if a.options.role() == RoleIngest {
+		keepers = append(keepers, a.beat)
+	} else {
 		keepers = append(keepers, a.retain, a.recount, a.fanOut)
 	}
 	if shared(a.begun) {
