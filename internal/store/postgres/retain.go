@@ -194,6 +194,10 @@ func (s *Store) detach(ctx context.Context, p *partition) error {
 	if missing(err) || stateOf(err) == "55000" {
 		return nil // another node did it, or is at it
 	}
+	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		return fmt.Errorf("%s can't be dropped while a transaction that may read it goes on (pg_stat_activity tells whose); nothing else waits for it: %w",
+			p.name, public(err))
+	}
 	return public(err)
 }
 
