@@ -46,13 +46,14 @@ var order = map[string][]string{
 	"internal/ingest": {"internal/core", "internal/config", "internal/route", "internal/source", "internal/store", "internal/telemetry"},
 	"internal/lane":   {"internal/core", "internal/config", "internal/store", "internal/telemetry"},
 	"internal/api":    {"internal/core", "internal/config", "internal/expr", "internal/route", "internal/source", "internal/step", "internal/store", "internal/telemetry"},
-	"internal/bench":  {"internal/core", "internal/store", "internal/api"},
+	"internal/bench":  {"internal/core", "internal/store", "internal/api", "internal/lane"},
 
 	"internal/app":  {"internal/...", "!internal/bench", "!internal/demo"},
 	"internal/demo": {"internal/api", "internal/app", "internal/core", "internal/sandbox"},
 	"cmd/relais":    {"internal/..."},
 	"test/arch":     {},
 	"test/chaos":    {"internal/..."},
+	"test/cluster":  {"internal/..."},
 	"test/secrets":  {"internal/..."},
 }
 
