@@ -124,6 +124,31 @@ func TestNodeThatCannotBeatStartsNothing(t *testing.T) {
 	})
 }
 
+// silent is a store that lets a look for work wait before it fails, as a network does that loses everything.
+type silent struct{ *modelStore }
+
+func (s silent) Work(ctx context.Context, after store.LaneID, limit int) ([]store.LaneWork, error) {
+	work, err := s.modelStore.Work(ctx, after, limit)
+	if err != nil {
+		<-time.After(2 * time.Second)
+	}
+	return work, err
+}
+
+func TestLookThatFailedDoesNotPutOffTheNext(t *testing.T) {
+	inBubble(t, Options{Bounds: Bounds{Scan: 5 * time.Second}}, func(b *bench) {
+		b.lanes.store = silent{b.store}
+		b.set(route("a"), Settings{}, succeed)
+		b.store.setFail("Work", errAway)
+	}, func(b *bench) {
+		pass(8 * time.Second)
+		b.store.add(route("a"), 0) // by another node: nobody wakes this one
+		b.store.setFail("Work", nil)
+		pass(7 * time.Second)
+		b.expect(core.StateSucceeded, 1)
+	})
+}
+
 func TestTakeOverAmongNodesWaitsForAWholeLeaseOfBeats(t *testing.T) {
 	inBubble(t, Options{Bounds: Bounds{Lease: 9 * time.Second}}, nil, func(b *bench) {
 		pass(8 * time.Second)
