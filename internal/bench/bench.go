@@ -106,8 +106,8 @@ var rows = []row{
 	{name: "stored-postgres", run: (*run).storedPostgres},
 	{name: "drain", run: (*run).drain},
 	{name: "claim", run: (*run).claim},
-	{name: "fair", run: (*run).fair},
-	{name: "drop", run: (*run).drop},
+	{name: "fair", run: (*run).fair, long: true},
+	{name: "drop", run: (*run).drop, long: true},
 	{name: "stored-long", run: (*run).storedLong, long: true},
 }
 
