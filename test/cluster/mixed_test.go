@@ -104,10 +104,17 @@ func TestVersionsWorkSideBySide(t *testing.T) {
 		return n.start()
 	}
 	version := func() int { return c.one("SELECT version FROM relais_schema") }
+	// A node leaves a route to others where theirs is another one. A release may write down routes otherwise than
+	// the one before did: then the newer one delivers alone, and the older one takes in.
 	worked := func(n *node) {
 		t.Helper()
 		before := c.one("SELECT count(*) FROM attempt WHERE node LIKE $1", n.like())
-		until(t, n.name+" delivers", func() bool { return c.one("SELECT count(*) FROM attempt WHERE node LIKE $1", n.like()) > before })
+		until(t, n.name+" delivers", func() bool {
+			return n.log.has(`"left_to_others":1`) || c.one("SELECT count(*) FROM attempt WHERE node LIKE $1", n.like()) > before
+		})
+		if n.log.has(`"left_to_others":1`) {
+			t.Logf("%s leaves the route to the newer one, which writes it down otherwise", n.name)
+		}
 	}
 
 	old := start("previous")
@@ -144,8 +151,10 @@ func TestVersionsWorkSideBySide(t *testing.T) {
 	}
 	load.to(coming)
 	now.stop()
-	if text := now.log.last(1 << 20); strings.Contains(text, `"level":"ERROR"`) {
-		t.Errorf("beside newer tables it logged errors:\n%s", text)
+	// To wait for the migration's locks is no fault, and is told with a code; a statement that the tables no
+	// longer take is told as PostgreSQL tells it.
+	if now.log.has("SQLSTATE") {
+		t.Errorf("beside newer tables its statements fail:\n%s", now.log.last(1<<20))
 	}
 	load.more(t, 20)
 	load.end(t)

@@ -343,6 +343,14 @@ func (l *lines) find(words string) (string, bool) {
 	return "", false
 }
 
+// has tells whether a line holds the words.
+func (l *lines) has(words string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	_, found := l.find(words)
+	return found
+}
+
 // wait waits for a line that holds the words, until the process has ended or patience is over.
 func (l *lines) wait(words string) (string, bool) {
 	over := false

@@ -48,6 +48,9 @@ func TestLastUpdateWinsThroughRetriesAndATakeOver(t *testing.T) {
 	}
 	stock, queue := r.took("stock"), r.took("queue")
 	repeated := inOrder(t, stock, orderedKeys, orderedUpdates) + inOrder(t, queue, 1, queued)
+	if repeated > s.takenOver {
+		t.Errorf("%d updates were taken twice, and only %d ran where the node was killed", repeated, s.takenOver)
+	}
 	t.Logf("%d attempts, %d taken over, %d taken twice", r.begunCount(), s.takenOver, repeated)
 }
 
