@@ -49,7 +49,10 @@ func (a *App) routes() *route.Set {
 // of one that isn't are left to nodes that have it.
 func (a *App) canRun(g *generation, d core.Destination) bool {
 	f := a.inForce.Load()
-	return f == nil || f.definitions[d] == g.definitions[d]
+	if f == nil { // not known yet, where there are other nodes
+		return !shared(g.config)
+	}
+	return f.definitions[d] == g.definitions[d]
 }
 
 // setInForce takes over the routes that some node put in force.
@@ -74,14 +77,16 @@ func (a *App) follow(ctx context.Context) {
 func (a *App) followOnce(ctx context.Context) error {
 	a.reloading.Lock()
 	defer a.reloading.Unlock()
-	if a.inForce.Load() == nil { // the database was away when this node started
-		return a.activate(ctx, a.current.Load())
-	}
 	set, err := a.store.Active(ctx)
-	if err != nil || set.Hash == "" {
+	if err != nil {
 		return err
 	}
-	if now := a.inForce.Load(); now.routes.Hash() == set.Hash && now.text == string(set.Routes) {
+	now := a.inForce.Load()
+	switch {
+	case now == nil && !set.ActivatedAt.After(a.current.Load().loadedAt):
+		// The database was away when this node started; nobody has put newer routes in force since.
+		return a.activate(ctx, a.current.Load())
+	case set.Hash == "", now != nil && now.routes.Hash() == set.Hash && now.text == string(set.Routes):
 		return nil
 	}
 	if err := a.setInForce(set); err != nil {
@@ -139,15 +144,20 @@ func (a *App) tellOnce(ctx context.Context) error {
 }
 
 // rematch finds where spooled events go by the routes that are in force now.
-func (a *App) rematch(_ context.Context, batch []store.Accepted) error {
-	if a.inForce.Load() == nil {
-		return core.Errorf(core.CodeUnavailable, "the routes in force aren't known yet")
+func (a *App) rematch(ctx context.Context, batch []store.Accepted) error {
+	if err := a.followOnce(ctx); err != nil { // others may have put newer ones in force while the database was away
+		return err
 	}
+	a.direct(batch)
+	return nil
+}
+
+// direct says where events go by the routes in force.
+func (a *App) direct(batch []store.Accepted) {
 	for i := range batch {
 		to := a.match(&batch[i].Event)
 		batch[i].Deliveries, batch[i].FanOut, batch[i].RouteSet = to.Deliveries, to.FanOut, to.RouteSet
 	}
-	return nil
 }
 
 // Role is what a node does.

@@ -86,7 +86,7 @@ func build(c *config.Config, options step.Options, now time.Time) (*generation, 
 	if len(problems) > 0 {
 		return nil, problems
 	}
-	if g.shared, err = g.routes.Encode(g.hide); err != nil {
+	if g.shared, err = g.routes.Encode(g.hide, []any{c.Connections, c.Lanes}); err != nil {
 		return nil, err
 	}
 	_, g.definitions, err = route.Decode(g.shared, c.Hash)

@@ -82,18 +82,21 @@ func Drain(ctx context.Context, o Options, dir string, progress func(moved, wait
 	if err != nil {
 		return spool.Drained{}, err
 	}
-	set, err := opened.Active(ctx)
-	if err == nil && set.Hash == "" {
-		err = core.Errorf(core.CodeConflict, "no routes are in force in that store: start a relais on it first")
-	}
 	a := &App{}
-	if err == nil {
-		err = a.setInForce(set)
+	rematch := func(ctx context.Context, batch []store.Accepted) error {
+		set, err := opened.Active(ctx)
+		if err == nil && set.Hash == "" {
+			err = core.Errorf(core.CodeConflict, "no routes are in force in that store: start a relais on it first")
+		}
+		if err == nil {
+			err = a.setInForce(set)
+		}
+		if err == nil {
+			a.direct(batch)
+		}
+		return err
 	}
-	var drained spool.Drained
-	if err == nil {
-		drained, err = spool.Drain(ctx, dir, opened, a.rematch, progress)
-	}
+	drained, err := spool.Drain(ctx, dir, opened, rematch, progress)
 	return drained, errors.Join(err, opened.Close())
 }
 

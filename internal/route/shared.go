@@ -27,13 +27,14 @@ type shared struct {
 	Expression string        `json:"priority_expression,omitempty"`
 }
 
-// Encode writes what other nodes need of the set. The values of hide are kept out of what definitions are
-// made from: a digest of a short secret would tell it.
-func (s *Set) Encode(hide *strings.Replacer) (json.RawMessage, error) {
+// Encode writes what other nodes need of the set. with is what the routes run with besides what they say: a
+// node with other connections runs other routes. The values of hide are kept out of what definitions are made
+// from: a digest of a short secret would tell it.
+func (s *Set) Encode(hide *strings.Replacer, with any) (json.RawMessage, error) {
 	out := make([]shared, len(s.routes))
 	for i := range s.routes {
 		r := &s.routes[i].Route
-		definition, err := definitionOf(r, hide)
+		definition, err := definitionOf(r, hide, with)
 		if err != nil {
 			return nil, fmt.Errorf("routes.%s: %w", r.Name, err)
 		}
@@ -45,8 +46,8 @@ func (s *Set) Encode(hide *strings.Replacer) (json.RawMessage, error) {
 	return json.Marshal(out)
 }
 
-func definitionOf(r *config.Route, hide *strings.Replacer) (string, error) {
-	text, err := json.Marshal(r)
+func definitionOf(r *config.Route, hide *strings.Replacer, with any) (string, error) {
+	text, err := json.Marshal([]any{r, with})
 	if err != nil {
 		return "", err
 	}

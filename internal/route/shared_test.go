@@ -17,7 +17,7 @@ func TestAnotherNodeMatchesAsThisOneDoes(t *testing.T) {
 		config.Route{Name: "trial", On: []string{"sellsy/**"}, Test: true},
 		config.Route{Name: "urgent", On: []string{"*/estimate.step"}, FIFO: true, PriorityExpr: "${{ event.data.priority }}"},
 	)
-	text, err := set.Encode(strings.NewReplacer())
+	text, err := set.Encode(strings.NewReplacer(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -44,7 +44,7 @@ func TestAnotherNodeMatchesAsThisOneDoes(t *testing.T) {
 func TestADefinitionChangesWithItsRouteAndNotWithASecret(t *testing.T) {
 	definition := func(text, secret string) string {
 		set := compile(t, config.Route{Name: "a", On: []string{"**/**"}, Steps: []config.Step{{ID: "1", With: map[string]any{"text": text, "key": secret}}}})
-		encoded, err := set.Encode(strings.NewReplacer(secret, "•"))
+		encoded, err := set.Encode(strings.NewReplacer(secret, "•"), nil)
 		if err != nil {
 			t.Fatal(err)
 		}

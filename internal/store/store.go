@@ -178,6 +178,8 @@ type RouteSet struct {
 	Text []byte
 	// Routes is what other nodes need to match events by this set.
 	Routes json.RawMessage
+	// ActivatedAt is when it was activated, by the store's clock; Activate takes no heed of it.
+	ActivatedAt time.Time
 }
 
 // Holder is the proof that a delivery is one's own: the claim's number must be the newest.

@@ -16,14 +16,16 @@ func (s *Store) Active(ctx context.Context) (store.RouteSet, error) {
 	var set store.RouteSet
 	err := s.read(ctx, func(t *tx) error {
 		var node *string
-		err := t.row(`SELECT hash, node, text, routes FROM route_set WHERE activation IS NOT NULL
-			ORDER BY activation DESC LIMIT 1`).Scan(&set.Hash, &node, &set.Text, (*[]byte)(&set.Routes))
+		var at int64
+		err := t.row(`SELECT hash, node, text, routes, at FROM route_set WHERE activation IS NOT NULL
+			ORDER BY activation DESC LIMIT 1`).Scan(&set.Hash, &node, &set.Text, (*[]byte)(&set.Routes), &at)
 		if errors.Is(err, pgx.ErrNoRows) {
 			return nil
 		}
 		if node != nil {
 			set.Node = *node
 		}
+		set.ActivatedAt = moment(at)
 		return err
 	})
 	return set, err

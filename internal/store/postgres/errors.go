@@ -69,6 +69,8 @@ func away(err error) (core.Code, string, bool) {
 		return core.CodeUnavailable, "the database failed", true
 	case strings.HasPrefix(state, "28") || state == "3D000" || state == "42501":
 		return core.CodeUnavailable, "the database refuses relais' user", true
+	case state == "42P01" || state == "42703" || state == "42883" || state == "3F000":
+		return core.CodeUnavailable, "relais' tables aren't there as they should be: is the database being restored?", true
 	case state == "":
 		return core.CodeUnavailable, "the database can't be reached", true
 	default:

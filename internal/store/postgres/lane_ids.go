@@ -30,6 +30,14 @@ func (l *laneIDs) remember(d core.Destination, id int64) {
 	l.ids[d], l.names[id] = id, d
 }
 
+// forget is called when the database was away: what comes back may be a replica that has not seen the newest
+// lanes, or a backup.
+func (l *laneIDs) forget() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.ids, l.names = nil, nil
+}
+
 // lanesOf returns the lanes' numbers, and makes those that aren't there: each at once and for good, so that
 // what is remembered doesn't depend on what becomes of the caller's transaction.
 func (s *Store) lanesOf(ctx context.Context, destinations []core.Destination) (map[core.Destination]int64, error) {

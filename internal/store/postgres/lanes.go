@@ -31,6 +31,9 @@ func (s *Store) Activate(ctx context.Context, set store.RouteSet) error {
 // Beat implements store.Lanes. It writes, so that its success says that outcomes can be written. While
 // another node takes this one's deliveries over, it waits for that.
 func (s *Store) Beat(ctx context.Context, node string, lease time.Duration) error {
+	// A beat that comes late is worth less than the next one.
+	ctx, cancel := context.WithTimeout(ctx, max(lease/3, time.Second))
+	defer cancel()
 	return s.transact(ctx, func(t *tx) error {
 		return t.exec(`INSERT INTO node (name, since, beat, lease) VALUES ($1, relais_now($3), relais_now($3), $2)
 			ON CONFLICT (name) DO UPDATE SET beat = relais_now($3), lease = excluded.lease`,

@@ -5,6 +5,7 @@ import (
 	"embed"
 	"fmt"
 	"io/fs"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -14,7 +15,7 @@ import (
 //go:embed migrations/*.sql
 var migrations embed.FS
 
-// migrate brings the tables to this program's version. The lease's row is the lock: an advisory lock of a
+// migrate brings the tables to this program's version. The version's row is the lock: an advisory lock of a
 // session would not hold through a pooler. A step and its version are one transaction; a process that dies
 // within one leaves nothing of it, and the next takes the row.
 func (s *Store) migrate(ctx context.Context) error {
@@ -22,18 +23,29 @@ func (s *Store) migrate(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return s.retry(ctx, func(ctx context.Context) error { return s.try(ctx, func(t *tx) error { return t.migrate(steps) }) })
+	ctx, cancel := context.WithTimeout(ctx, migrationTime)
+	defer cancel()
+	for {
+		if err = s.try(ctx, func(t *tx) error { return t.migrate(steps) }); err == nil || !again(err) {
+			return public(err)
+		}
+	}
 }
 
+// migrationTime bounds bringing the tables to this version, and waiting while another node does.
+const migrationTime = 10 * time.Minute
+
 func (t *tx) migrate(steps []string) error {
+	for _, setting := range []string{"SET LOCAL lock_timeout = '5min'", "SET LOCAL statement_timeout = 0"} {
+		if err := t.exec(setting); err != nil {
+			return err
+		}
+	}
 	if err := t.exec(`CREATE TABLE IF NOT EXISTS relais_schema (
 			id integer PRIMARY KEY CHECK (id = 1), version integer NOT NULL, min_compatible integer NOT NULL)`); err != nil {
 		return err
 	}
 	if err := t.exec("INSERT INTO relais_schema VALUES (1, 0, 0) ON CONFLICT DO NOTHING"); err != nil {
-		return err
-	}
-	if err := t.exec("SET LOCAL lock_timeout = '60s'"); err != nil {
 		return err
 	}
 	var version, least int

@@ -9,6 +9,8 @@ import (
 const (
 	microsPerDay = int64(24 * time.Hour / time.Microsecond)
 	daysAhead    = 7
+	// partitionsTime bounds making them.
+	partitionsTime = 30 * time.Second
 )
 
 // partitioned are the tables that have a partition for each day.
@@ -17,6 +19,8 @@ var partitioned = []string{"event", "delivery_done", "attempt"}
 // makePartitions makes today's partitions and those of the days after it, by the database's clock. A new
 // one is made apart and attached: that doesn't wait for who writes into the others, nor they for it.
 func (s *Store) makePartitions(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, partitionsTime)
+	defer cancel()
 	var today int64
 	if err := s.pool.QueryRow(ctx, "SELECT relais_now($1) / $2", s.given(), microsPerDay).Scan(&today); err != nil {
 		return err

@@ -11,13 +11,14 @@ import (
 // keptEvery is how often event_kept is gone through.
 const keptEvery = time.Hour
 
-// needs are those who may need an event of a day, in the order of a number: $1 is the day, $2 the number
-// that the slice before ended with, $3 when a dead delivery must have ended to be replayable.
+// needs are those who may need an event, in the order of a number, and whether they need one of the day $1: $2
+// is the number that the slice before ended with, $3 when a dead delivery must have ended to be replayable. A
+// slice is so many that are looked at, of whatever day: millions may wait that need none of this one.
 var needs = [...]string{
-	"SELECT event_seq AS at, event FROM fan_out WHERE event_day = $1 AND event_seq > $2 AND $3::bigint IS NOT NULL ORDER BY event_seq",
-	"SELECT id AS at, event FROM delivery WHERE event_day = $1 AND id > $2 AND $3::bigint IS NOT NULL ORDER BY id",
-	"SELECT id AS at, event FROM delivery_done WHERE event_day = $1 AND state = 3 AND id > $2 AND finished > $3 ORDER BY id",
-	"SELECT id AS at, event FROM delivery_kept WHERE event_day = $1 AND id > $2 AND finished > $3 ORDER BY id",
+	"SELECT event_seq AS at, event, event_day = $1 AND $3::bigint IS NOT NULL AS wanted FROM fan_out WHERE event_seq > $2 ORDER BY event_seq",
+	"SELECT id AS at, event, event_day = $1 AND $3::bigint IS NOT NULL AS wanted FROM delivery WHERE id > $2 ORDER BY id",
+	"SELECT id AS at, event, event_day = $1 AND finished > $3 AS wanted FROM delivery_done WHERE state = 3 AND id > $2 ORDER BY id",
+	"SELECT id AS at, event, event_day = $1 AND finished > $3 AS wanted FROM delivery_kept WHERE id > $2 ORDER BY id",
 }
 
 // empty moves the next rows that are needed out of a partition, and tells whether none is left in it.
@@ -34,10 +35,10 @@ func (t *tx) empty(p *partition, keep store.RetainParams, now int64, r *pass) (e
 	switch p.table {
 	case "event":
 		steps = len(needs)
-		err = t.row(`WITH needed AS MATERIALIZED (`+needs[r.asked]+` LIMIT $4),
-			moved AS (DELETE FROM `+p.name+` WHERE id IN (SELECT event FROM needed) RETURNING `+eventFields+`),
+		err = t.row(`WITH looked AS MATERIALIZED (`+needs[r.asked]+` LIMIT $4),
+			moved AS (DELETE FROM `+p.name+` WHERE id IN (SELECT event FROM looked WHERE wanted) RETURNING `+eventFields+`),
 			kept AS (INSERT INTO event_kept (`+eventFields+`) SELECT `+eventFields+` FROM moved ON CONFLICT DO NOTHING)
-			SELECT count(*), coalesce(max(at), 0) FROM needed`, p.day, r.cursor, replayable, retainSlice).Scan(&looked, &last)
+			SELECT count(*), coalesce(max(at), 0) FROM looked`, p.day, r.cursor, replayable, retainSlice).Scan(&looked, &last)
 	case "delivery_done":
 		if p.attached {
 			looked, last, err = t.keepDead(p, r.cursor, replayable)

@@ -64,6 +64,7 @@ type Store struct {
 	network  atomic.Int32
 	renewed  atomic.Int64
 	warnings atomic.Pointer[[]string]
+	reading  chan struct{} // one for each read that runs
 	// importing is set while another store is copied into this one; nobody else works on it then.
 	importing bool
 
@@ -109,7 +110,7 @@ func connect(o Options) (*Store, error) {
 	}
 	config.MaxConns = o.Connections
 	config.ConnConfig.ConnectTimeout = min(o.Patience, 5*time.Second)
-	s := &Store{clock: o.Now, log: o.Log, patience: o.Patience, readTime: o.ReaderTimeout}
+	s := &Store{clock: o.Now, log: o.Log, patience: o.Patience, readTime: o.ReaderTimeout, reading: make(chan struct{}, max(o.Connections/3, 1))}
 	s.configure(config, o.URL)
 	s.closing, s.stop = context.WithCancel(context.Background())
 	if s.pool, err = pgxpool.NewWithConfig(s.closing, config); err != nil {
@@ -154,10 +155,7 @@ func (o Options) withDefaults() Options {
 
 // prepare brings the database to where the methods can work on it.
 func (s *Store) prepare(ctx context.Context) error {
-	if err := s.check(ctx); err != nil {
-		return public(err)
-	}
-	if err := s.meetPooler(ctx); err != nil {
+	if err := s.meet(ctx); err != nil {
 		return public(err)
 	}
 	if err := s.migrate(ctx); err != nil {
@@ -171,6 +169,16 @@ func (s *Store) prepare(ctx context.Context) error {
 	}
 	s.prepared.Store(true)
 	return nil
+}
+
+// meet looks at the server, and at the way to it.
+func (s *Store) meet(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, s.patience)
+	defer cancel()
+	if err := s.check(ctx); err != nil {
+		return err
+	}
+	return s.meetPooler(ctx)
 }
 
 // Close waits for what runs, and closes. Later calls fail.

@@ -137,7 +137,8 @@ func (k *taking) findNodes() error {
 	const alive = "EXISTS (SELECT FROM node m WHERE m.name = $1 AND m.lease > 0 AND m.beat + m.lease >= relais_now($2))"
 	return k.t.send(func(b *pgx.Batch) {
 		b.Queue(steadyPlans)
-		b.Queue(`SELECT n.name FROM node n WHERE n.name <> $1 AND n.beat + n.lease < relais_now($2) AND `+alive+`
+		b.Queue(`SELECT n.name FROM node n WHERE n.name <> $1 AND n.beat + n.lease < relais_now($2)
+			AND EXISTS (SELECT FROM delivery d WHERE d.state = 1 AND d.node = n.name) AND `+alive+`
 			ORDER BY n.name FOR UPDATE OF n SKIP LOCKED`, me, k.t.now)
 		b.Queue(`WITH RECURSIVE hop AS (
 				(SELECT node FROM delivery WHERE state = 1 ORDER BY node LIMIT 1)

@@ -12,15 +12,18 @@ import (
 const (
 	// settings hold for one transaction: through a pooler a session's would be somebody else's. What is
 	// acknowledged is synced whatever the server's default; nobody waits long for a lock; and a node that
-	// is stopped within a transaction loses it, before others have waited for long.
+	// is stopped within a transaction loses it, before others have waited for long. One that is cut off while the
+	// rest of a statement is on its way is neither idle nor in a statement: the server learns it by keepalive.
 	settings = `SET LOCAL synchronous_commit = on; SET LOCAL lock_timeout = '1s';
-		SET LOCAL idle_in_transaction_session_timeout = '5s'; SET LOCAL statement_timeout = '10s'`
-	// exchangeSettings are those of an exchange, in which nobody can be idle. Its statements find all rows by
+		SET LOCAL idle_in_transaction_session_timeout = '5s'; SET LOCAL statement_timeout = '10s';
+		SET LOCAL tcp_keepalives_idle = 5; SET LOCAL tcp_keepalives_interval = 2; SET LOCAL tcp_keepalives_count = 3`
+	// exchangeSettings are those of an exchange, in which the node keeps nobody waiting. Its statements find all rows by
 	// their keys, and their plans must not depend on what the tables hold when they are made: the server keeps
 	// them, and a table that was read whole while it was empty is a million rows long before it is analyzed.
 	exchangeSettings = `SELECT set_config('synchronous_commit', 'on', true), set_config('lock_timeout', '1s', true),
 		set_config('plan_cache_mode', 'force_generic_plan', true), set_config('enable_seqscan', 'off', true),
-		set_config('enable_bitmapscan', 'off', true), set_config('jit', 'off', true)`
+		set_config('enable_bitmapscan', 'off', true), set_config('jit', 'off', true),
+		set_config('tcp_keepalives_idle', '5', true), set_config('tcp_keepalives_interval', '2', true), set_config('tcp_keepalives_count', '3', true)`
 	// tries bounds how often a transaction that met another is run.
 	tries = 5
 )
@@ -58,6 +61,9 @@ func (s *Store) retry(ctx context.Context, run func(context.Context) error) erro
 				return public(made)
 			}
 		case !s.heed(err) && !again(err):
+			if _, _, gone := away(err); gone {
+				s.lanes.forget()
+			}
 			return public(err)
 		}
 		select {
@@ -172,6 +178,13 @@ func (s *Store) readWithin(ctx context.Context, bound time.Duration, run func(*t
 	}
 	ctx, cancel := context.WithTimeout(ctx, bound)
 	defer cancel()
+	// Slow reads must not take the connections that answers and beats need.
+	select {
+	case s.reading <- struct{}{}:
+	case <-ctx.Done():
+		return public(ctx.Err())
+	}
+	defer func() { <-s.reading }()
 	err := s.readOnce(ctx, run)
 	if s.heed(err) {
 		err = s.readOnce(ctx, run)

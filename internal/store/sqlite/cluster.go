@@ -12,9 +12,9 @@ import (
 func (s *Store) Active(ctx context.Context) (store.RouteSet, error) {
 	var set store.RouteSet
 	err := s.read(ctx, func(c *conn) error {
-		q := c.q("SELECT r.hash, r.node, r.text, r.routes FROM tally t JOIN route_set r ON r.id = t.route_set")
+		q := c.q("SELECT r.hash, r.node, r.text, r.routes, r.at FROM tally t JOIN route_set r ON r.id = t.route_set")
 		if q.next() {
-			set = store.RouteSet{Hash: q.colText(0), Node: q.colText(1), Text: q.colBytes(2), Routes: q.colBytes(3)}
+			set = store.RouteSet{Hash: q.colText(0), Node: q.colText(1), Text: q.colBytes(2), Routes: q.colBytes(3), ActivatedAt: moment(q.colInt(4))}
 		}
 		return q.end()
 	})

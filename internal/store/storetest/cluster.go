@@ -24,7 +24,7 @@ func lastActivation(t *testing.T, b *bench) {
 		b.restart()
 		set, err := b.Active(b.ctx())
 		b.must(err)
-		if set.Hash != hash || set.Node != node || string(set.Text) != "text "+hash || string(set.Routes) != `["`+hash+`"]` {
+		if set.Hash != hash || set.Node != node || string(set.Text) != "text "+hash || string(set.Routes) != `["`+hash+`"]` || !set.ActivatedAt.Equal(b.clock.Now()) {
 			t.Errorf("after activating %s: %+v", hash, set)
 		}
 	}

@@ -161,6 +161,9 @@ func (m *model) expand(e *modelEvent, n int, done bool) {
 		m.must(m.Expand(m.t.Context(), p))
 	}
 	for _, d := range p.Deliveries {
+		if d.Destination.String() <= e.cursor {
+			continue // made before, and perhaps gone since
+		}
 		m.deliver(e, d)
 		e.cursor = d.Destination.String()
 	}
