@@ -194,17 +194,22 @@ func findID(body []byte) (int64, bool) {
 
 // wait returns the latencies when all have arrived, or says how many have not.
 func (r *receiver) wait(ctx context.Context, patience time.Duration) (*hdrhistogram.Histogram, error) {
+	seen, missing, err := r.arrivals(ctx, patience)
+	if err == nil && missing > 0 {
+		return nil, fmt.Errorf("%d of %d events have not arrived %s after the last was sent", missing, seen.TotalCount()+missing, patience)
+	}
+	return seen, err
+}
+
+// arrivals returns the latencies of what arrives within patience, and how many have not.
+func (r *receiver) arrivals(ctx context.Context, patience time.Duration) (*hdrhistogram.Histogram, int64, error) {
 	select {
 	case <-r.complete:
 	case <-ctx.Done():
-		return nil, ctx.Err()
+		return nil, 0, ctx.Err()
 	case <-time.After(patience):
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.missing > 0 {
-		return nil, fmt.Errorf("%d of %d events have not arrived %s after the last was sent",
-			r.missing, len(r.arrived), patience)
-	}
-	return r.latency.Clone(), nil
+	return r.latency.Clone(), int64(r.missing), nil
 }

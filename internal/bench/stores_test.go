@@ -51,7 +51,7 @@ func TestTheRowsOnStoresMeasureRelaisItself(t *testing.T) {
 		"end to end p99, PostgreSQL, 50 destinations hang : none",
 		"end to end p99, PostgreSQL, 5000 destinations hang : none",
 		"ack p99 while a day of 2000 events is dropped : without",
-		"ack p99 while a query reads all events and a day is to go : without",
+		"longest answer while a query reads all events and a day is to go",
 		"CPU per event, SQLite with 20000 stored : with 10000",
 		"CPU per event, PostgreSQL with 20000 stored : with 10000",
 	}
@@ -324,5 +324,29 @@ func TestAFamilysTimeHasItsEndedChildren(t *testing.T) {
 	}
 	if children := after - before - (ownAfter - own); children < 50*time.Millisecond {
 		t.Errorf("a child that counted to 500,000 took %s", children)
+	}
+}
+
+func TestDeliveriesThatDoNotComeAreChargedAndNotForgotten(t *testing.T) {
+	r, err := newReceiver(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.close()
+	quick, slow := counted(2, time.Second), newMeasured()
+	if err := slow.latency.RecordValues(longest.Microseconds(), 2); err != nil {
+		t.Fatal(err)
+	}
+	slow.failed = 2
+	turns := []*turn{quick, quick, {measured: slow}}
+	if got := starved(turns, []float64{1, 1, 500}); !slices.Equal(got, []float64{500}) {
+		t.Errorf("judged by %v", got)
+	}
+	if got := starved(turns[:2], []float64{1, 3}); !slices.Equal(got, []float64{1, 3}) {
+		t.Errorf("judged by %v", got)
+	}
+	r.expect(time.Now(), time.Millisecond, firstID, 2)
+	if seen, late, err := r.arrivals(t.Context(), time.Millisecond); err != nil || late != 2 || seen.TotalCount() != 0 {
+		t.Errorf("%d late, %d seen, %v", late, seen.TotalCount(), err)
 	}
 }
