@@ -29,8 +29,7 @@ const (
 	defaultMaxResponse = 1 << 20
 	connectTimeout     = 10 * time.Second
 	maxHeaderBytes     = 64 << 10
-	connsPerHost       = 64
-	idlePerHost        = 16
+	idlePerHost        = 64
 	idleInAll          = 256
 	idleTimeout        = 60 * time.Second
 )
@@ -149,10 +148,11 @@ func transport(dialer *net.Dialer, roots *x509.CertPool) *http.Transport {
 			}
 			return dialer.DialContext(withHost(ctx, host), network, address)
 		},
-		TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots},
-		TLSHandshakeTimeout:    connectTimeout,
-		ForceAttemptHTTP2:      true,
-		MaxConnsPerHost:        connsPerHost,
+		TLSClientConfig:     &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots},
+		TLSHandshakeTimeout: connectTimeout,
+		ForceAttemptHTTP2:   true,
+		// No bound of connections to a host: routes to one host would wait for each other's slow answers. The
+		// lanes bound what runs.
 		MaxIdleConnsPerHost:    idlePerHost,
 		MaxIdleConns:           idleInAll,
 		IdleConnTimeout:        idleTimeout,

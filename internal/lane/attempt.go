@@ -73,7 +73,7 @@ func (l *Lanes) attempt(lane *lane, c *store.Claimed, settings Settings, runner 
 	l.metrics.AttemptEnded(c.Delivery.Destination.Kind, outcome.Attempt.Reason, now.Sub(started))
 	timedOut := raw.Reason == core.ReasonTimeout || now.Sub(started) >= l.bounds.Timeout
 	if raw.Reason != core.ReasonMaxAge { // else nobody was asked
-		l.note(lane, evidenceOf(raw, outcome), timedOut, now)
+		l.note(lane, evidenceOf(raw, outcome), timedOut, now.Sub(started) >= hangAfter, now)
 	}
 	l.finisher.put(ended{lane: lane, claimed: c, outcome: outcome, ordered: settings.FIFO || c.Delivery.OrderKey != ""})
 }
@@ -117,12 +117,13 @@ func (l *Lanes) holder(c *store.Claimed) store.Holder {
 }
 
 // note tells the lane how its destination did. It doesn't wait for the outcome to be stored: while the
-// store is away, what is known of the destination still counts.
-func (l *Lanes) note(lane *lane, e core.Evidence, timedOut bool, now time.Time) {
+// store is away, what is known of the destination still counts. One that answers well and very slowly hasn't
+// shown that all places may be given to it: thousands like it would have them all.
+func (l *Lanes) note(lane *lane, e core.Evidence, timedOut, slow bool, now time.Time) {
 	l.board.mu.Lock()
 	defer l.board.mu.Unlock()
 	lane.timedOut = timedOut
-	lane.proven = !timedOut
+	lane.proven = !timedOut && !slow
 	lane.lastSign = now
 	before := lane.breaker
 	lane.breaker = l.bounds.Breaker.Note(before, e, now)

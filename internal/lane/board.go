@@ -32,7 +32,7 @@ type lane struct {
 
 	// Signs of a destination that hangs, read when the node is past half of its bounds.
 	timedOut bool      // its last attempt to end timed out
-	proven   bool      // an attempt ended otherwise, and since then it never looked like hanging
+	proven   bool      // an attempt ended otherwise and soon, and since then it never looked like hanging
 	lastSign time.Time // the start of the first of what runs, or the last end
 }
 

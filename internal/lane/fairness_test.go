@@ -94,6 +94,35 @@ func TestDeadDestinationsDelayNobodyElse(t *testing.T) {
 	}
 }
 
+func TestVerySlowDestinationsThatSucceedDelayNobodyElse(t *testing.T) {
+	var slow gauge
+	healthy := route("healthy")
+	inBubble(t, Options{Alone: true, Bounds: Bounds{Running: 64}}, func(b *bench) {
+		b.set(healthy, Settings{}, takes(time.Millisecond))
+		b.store.add(healthy, 0)
+	}, func(b *bench) {
+		pass(time.Second)
+		for i := range 200 {
+			dest := route(fmt.Sprintf("slow-%d", i))
+			b.set(dest, Settings{}, slow.around(takes(30*time.Second)))
+			for range 40 {
+				b.store.add(dest, 0)
+			}
+		}
+		b.lanes.Wake()
+		pass(45 * time.Second) // the first of them have succeeded, and stand for their windows
+		sent := b.send(healthy, 200)
+		pass(2 * time.Second)
+		b.store.mu.Lock()
+		defer b.store.mu.Unlock()
+		for _, d := range sent {
+			if d.State != core.StateSucceeded {
+				t.Fatalf("a healthy destination waits for slow ones, of which %d run", slow.current())
+			}
+		}
+	})
+}
+
 func TestNewDestinationIsTriedWhileOthersHang(t *testing.T) {
 	var hung gauge
 	inBubble(t, Options{Alone: true, Bounds: Bounds{Running: 64, Timeout: time.Minute}}, func(b *bench) {

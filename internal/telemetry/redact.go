@@ -68,8 +68,11 @@ var privateWords = []string{"secret", "password", "passwd", "passphrase", "token
 // privateNames do so as the whole name, or as its last word: "key" alone is also an effect's key.
 var privateNames = []string{"apikey", "masterkey", "signingkey", "accesskey", "signature", "headers", "header"}
 
+// withoutMarks makes api_key and Api-Key one word.
+var withoutMarks = strings.NewReplacer("_", "", "-", "", ".", "")
+
 func isPrivate(name string) bool {
-	plain := strings.NewReplacer("_", "", "-", "", ".", "").Replace(strings.ToLower(name))
+	plain := withoutMarks.Replace(strings.ToLower(name))
 	// A size says nothing of what is inside.
 	if strings.HasSuffix(plain, "bytes") || strings.HasSuffix(plain, "size") {
 		return false
