@@ -16,9 +16,10 @@ import (
 // for many megabytes. A reader in the WAL only delays this, for as long as readers are bounded.
 type checkpointer struct {
 	s      *Store
-	frames int64 // of WAL that start a checkpoint
+	frames int64 // of WAL that start a checkpoint in a flood
 	signal chan struct{}
 	conn   *conn
+	began  time.Time // the last one
 	// done is how many pages the writer had written when the last checkpoint began.
 	done int64
 	// hurry asks for a checkpoint at once: on a full disk a WAL that is copied can be written again from
@@ -27,6 +28,11 @@ type checkpointer struct {
 }
 
 const (
+	// Under floodTime after the last one, a checkpoint starts early: pages pour in, those of a small WAL are
+	// still in the processor's cache, and commits are many to a sync. Else it starts with calmFactor times as
+	// many: each one delays some answers by its own sync, so there should be few.
+	floodTime  = 500 * time.Millisecond
+	calmFactor = 4
 	// The writer is held back once the WAL has this many times the frames that start a checkpoint.
 	holdFactor = 2
 	// retryCheckpoint is how long a checkpoint that failed waits.
@@ -56,10 +62,15 @@ func (k *checkpointer) loop() {
 		if written < k.done { // another connection counts from 0
 			k.done = 0
 		}
-		if written-k.done < k.frames && !k.hurry.Swap(false) {
+		due := k.frames
+		if time.Since(k.began) > floodTime {
+			due *= calmFactor
+		}
+		if written-k.done < due && !k.hurry.Swap(false) {
 			continue
 		}
-		if err := k.run(); err != nil {
+		k.began = time.Now()
+		if err := k.run(due); err != nil {
 			// The disk fails, or is full: the WAL keeps everything, and the writer says so.
 			k.close()
 			select {
@@ -72,7 +83,7 @@ func (k *checkpointer) loop() {
 	}
 }
 
-func (k *checkpointer) run() error {
+func (k *checkpointer) run(due int64) error {
 	if k.conn == nil {
 		c, err := connect(k.s.path, readWrite, "PRAGMA busy_timeout = 0", "PRAGMA wal_autocheckpoint = 0",
 			"PRAGMA synchronous = "+k.synchronous(), "PRAGMA cache_size = -256")
@@ -83,7 +94,7 @@ func (k *checkpointer) run() error {
 	}
 	k.done = k.s.writer.pages.Load()
 	frames, err := k.conn.checkpoint(sqlite3.SQLITE_CHECKPOINT_PASSIVE)
-	if err != nil || int64(frames) <= holdFactor*k.frames {
+	if err != nil || int64(frames) <= holdFactor*due {
 		return err
 	}
 	// The first pass took a while, in which much was added; the second leaves little for the third.
