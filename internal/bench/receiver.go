@@ -169,7 +169,7 @@ func (r *receiver) note(body []byte, now time.Time) error {
 		return nil
 	}
 	r.arrived[i] = true
-	_ = r.latency.RecordValue(min(now.Sub(r.start.Add(time.Duration(i)*r.interval)), longest).Microseconds())
+	_ = r.latency.RecordValue(min(now.Sub(r.start.Add(time.Duration(i)*r.interval)), longest).Microseconds()) // within its bounds
 	if r.missing--; r.missing == 0 {
 		close(r.complete)
 	}

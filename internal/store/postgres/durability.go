@@ -13,6 +13,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"relais/internal/core"
+	"relais/internal/store"
 )
 
 const (
@@ -125,7 +126,7 @@ func (s *Store) configure(config *pgxpool.Config, text string) {
 	// A server that is a replica counts as away; one that becomes the primary lets its connections write.
 	config.AfterConnect = func(_ context.Context, conn *pgx.Conn) error {
 		if conn.PgConn().ParameterStatus("in_hot_standby") == "on" {
-			return &awayError{words: "the database is a replica and read-only", cause: errReplica}
+			return &store.Away{Words: "the database is a replica and read-only", Cause: errReplica}
 		}
 		return nil
 	}

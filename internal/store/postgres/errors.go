@@ -11,19 +11,6 @@ import (
 	"relais/internal/store"
 )
 
-// awayError says in words why the database can't be used now. It is store.ErrUnavailable, and keeps the
-// driver's error for the operator.
-type awayError struct {
-	words string
-	cause error
-}
-
-func (e *awayError) Error() string { return e.words }
-
-func (e *awayError) Unwrap() error { return e.cause }
-
-func (e *awayError) Is(target error) bool { return target == store.ErrUnavailable }
-
 func stateOf(err error) string {
 	var e *pgconn.PgError
 	if errors.As(err, &e) {
@@ -87,7 +74,7 @@ func public(err error) error {
 		if state := stateOf(err); state != "" {
 			words = fmt.Sprintf("%s (PostgreSQL's code %s)", words, state)
 		}
-		return core.Errorf(code, "the store can't be used: %w", &awayError{words: words, cause: err})
+		return core.Errorf(code, "the store can't be used: %w", &store.Away{Words: words, Cause: err})
 	}
 	return err
 }

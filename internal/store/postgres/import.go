@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -77,8 +78,7 @@ func OpenImport(ctx context.Context, o Options) (*Import, error) {
 	}
 	s.importing = true
 	if err := s.prepare(ctx); err != nil {
-		_ = s.Close()
-		return nil, err
+		return nil, errors.Join(err, s.Close())
 	}
 	return &Import{s: s, days: map[string]map[int64]bool{"event": {}, "attempt": {}, "delivery_done": {}}}, nil
 }

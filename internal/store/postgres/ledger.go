@@ -2,7 +2,6 @@ package postgres
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 
 	"github.com/jackc/pgx/v5"
@@ -137,30 +136,15 @@ func (s *Store) AdvanceEffect(ctx context.Context, p store.AdvanceEffect) (store
 			return core.Errorf(core.CodeNotFound, "there is no effect %s", p.Key)
 		case !st.asks || e.Holder.Delivery != p.Holder.Delivery || e.Holder.Claim != p.Holder.Claim:
 			return store.ErrLostClaim
-		case p.NoteAbsent:
-			if e.State != p.From {
-				return wrongState(&e, p.From)
-			}
-			if !e.AbsentAt.IsZero() {
-				return nil
-			}
-			e.AbsentAt = moment(st.now)
-			return t.writeEffect(&e)
-		case e.State == p.To && p.From != p.To:
-			return nil // done before, by a call whose outcome was unknown
-		case e.State == store.EffectDone:
-			return core.Errorf(core.CodeConflict, "the effect %s is done, and stays done", p.Key)
-		case e.State != p.From:
-			return wrongState(&e, p.From)
 		}
-		advance(&e, p.To, p.Result, p.Message)
+		p.Message = clean(p.Message)
+		changed, err := e.Advance(p)
+		if err != nil || !changed {
+			return err
+		}
 		return t.writeEffect(&e)
 	})
 	return e, err
-}
-
-func wrongState(e *store.Effect, want store.EffectState) error {
-	return core.Errorf(core.CodeConflict, "the effect %s is %s, not %s", e.Key, e.State, want)
 }
 
 // keyOf refuses a key that can't be kept as it is: two keys made one would be one effect.
@@ -169,20 +153,6 @@ func keyOf(key string) (string, error) {
 		return "", core.Errorf(core.CodeInvalid, "the effect's key %q isn't text", key)
 	}
 	return key, nil
-}
-
-// advance puts an effect into a state, with the stamps that belong to it.
-func advance(e *store.Effect, to store.EffectState, result json.RawMessage, message string) {
-	e.State, e.Message, e.ResolvedBy = to, clean(message), ""
-	switch to {
-	case store.EffectOpen:
-		e.SentAt, e.AbsentAt, e.DoneAt = moment(0), moment(0), moment(0)
-	case store.EffectSent:
-		e.SentAt, e.AbsentAt = e.Now, moment(0)
-	case store.EffectDone:
-		e.DoneAt, e.Result = e.Now, result
-	case store.EffectUnknown:
-	}
 }
 
 // writeEffect writes an effect that is there and locked.
@@ -195,11 +165,8 @@ func (t *tx) writeEffect(e *store.Effect) error {
 
 // ResolveEffect implements store.Ledger.
 func (s *Store) ResolveEffect(ctx context.Context, p store.ResolveEffect) (store.Effect, error) {
-	if p.Absent == (p.Done != nil) {
-		return store.Effect{}, core.Errorf(core.CodeInvalid, "an effect is resolved either as done or as absent")
-	}
-	if p.By == "" {
-		return store.Effect{}, core.Errorf(core.CodeInvalid, "who resolves the effect must be said")
+	if err := p.Check(); err != nil {
+		return store.Effect{}, err
 	}
 	var e store.Effect
 	err := s.transact(ctx, func(t *tx) error {
@@ -219,42 +186,21 @@ func (s *Store) ResolveEffect(ctx context.Context, p store.ResolveEffect) (store
 		if e = st.effect; !st.found {
 			return core.Errorf(core.CodeNotFound, "there is no effect %s", p.Key)
 		}
-		if e.State == store.EffectDone {
-			return core.Errorf(core.CodeConflict, "the effect %s is done already", p.Key)
-		}
-		if err := t.resolvable(&e, p.Absent); err != nil {
+		state, claim, err := t.stands(e.Holder.Delivery)
+		if err != nil {
 			return err
 		}
-		to, said := store.EffectDone, "done "+string(p.Done)
-		if p.Absent {
-			to, said = store.EffectOpen, "absent"
+		p.By = clean(p.By)
+		said, err := e.Resolve(p, state, claim)
+		if err != nil {
+			return err
 		}
-		advance(&e, to, p.Done, "")
-		e.ResolvedBy = clean(p.By)
 		if err := t.writeEffect(&e); err != nil {
 			return err
 		}
 		return t.audit(p.By, "resolve", "effect:"+p.Key, said)
 	})
 	return e, err
-}
-
-// resolvable refuses a person's word where relais will know better: while a delivery is at the effect, and,
-// for "absent", while the delivery that sent it is still to look for it: what was sent may appear late. A
-// delivery that has ended doesn't start again, and one that starts now waits for the effect's lock.
-func (t *tx) resolvable(e *store.Effect, absent bool) error {
-	state, claim := stateCancelled, 0
-	err := t.row("SELECT state, claim FROM delivery WHERE id = $1", int64(e.Holder.Delivery)).Scan(&state, &claim)
-	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
-		return err
-	}
-	switch {
-	case state == stateRunning && claim == e.Holder.Claim:
-		return core.Errorf(core.CodeConflict, "delivery %s is at the effect %s right now", e.Holder.Delivery, e.Key)
-	case absent && e.State == store.EffectSent && (state == statePending || state == stateRunning):
-		return core.Errorf(core.CodeConflict, "delivery %[1]s sent the effect %[2]s and will look for it by itself: wait until it ended, or cancel it first", e.Holder.Delivery, e.Key)
-	}
-	return nil
 }
 
 // Effect implements store.Reader.
@@ -293,4 +239,15 @@ func (s *Store) Effects(ctx context.Context, f store.EffectFilter) ([]store.Effe
 		return err
 	})
 	return effects, err
+}
+
+// stands tells where the delivery that an effect names stands; one that has ended for good is as good as
+// cancelled.
+func (t *tx) stands(id core.DeliveryID) (core.State, int, error) {
+	state, claim := stateCancelled, 0
+	err := t.row("SELECT state, claim FROM delivery WHERE id = $1", int64(id)).Scan(&state, &claim)
+	if errors.Is(err, pgx.ErrNoRows) {
+		err = nil
+	}
+	return stateNames[state], claim, err
 }

@@ -21,7 +21,7 @@ const (
 // SetPause implements store.Operator. Deliveries of a paused source are put aside when a claim meets
 // them, or when they are made.
 func (s *Store) SetPause(ctx context.Context, p store.Pause) error {
-	if err := checkScope(p.Scope, p.Name); err != nil {
+	if err := p.Scope.Check(p.Name); err != nil {
 		return err
 	}
 	return s.transact(ctx, func(t *tx) error {
@@ -35,13 +35,13 @@ func (s *Store) SetPause(ctx context.Context, p store.Pause) error {
 			string(p.Scope), clean(p.Name), clean(p.Reason), clean(p.By), at); err != nil {
 			return err
 		}
-		return t.audit(p.By, "pause", objectOf(p.Scope, p.Name), p.Reason)
+		return t.audit(p.By, "pause", p.Scope.Object(p.Name), p.Reason)
 	})
 }
 
 // Resume implements store.Operator.
 func (s *Store) Resume(ctx context.Context, scope store.PauseScope, name, by string) error {
-	if err := checkScope(scope, name); err != nil {
+	if err := scope.Check(name); err != nil {
 		return err
 	}
 	err := s.transact(ctx, func(t *tx) error {
@@ -50,9 +50,9 @@ func (s *Store) Resume(ctx context.Context, scope store.PauseScope, name, by str
 			return err
 		}
 		if n == 0 {
-			return core.Errorf(core.CodeNotFound, "%s is not paused", objectOf(scope, name))
+			return core.Errorf(core.CodeNotFound, "%s is not paused", scope.Object(name))
 		}
-		return t.audit(by, "resume", objectOf(scope, name), "")
+		return t.audit(by, "resume", scope.Object(name), "")
 	})
 	if err == nil && scope == store.PauseSource {
 		// What a caller that goes away, or a database that fails, leaves is released behind.
@@ -104,29 +104,6 @@ func (t *tx) releaseSlice() (more bool, err error) {
 		locked AS (SELECT id FROM delivery WHERE id IN (SELECT id FROM slice) AND state = 0 AND wait >= 2 ORDER BY id FOR UPDATE SKIP LOCKED)
 		UPDATE delivery SET wait = wait & ~2::smallint WHERE id IN (SELECT id FROM locked)`, releaseSlice)
 	return n == releaseSlice, err
-}
-
-func checkScope(scope store.PauseScope, name string) error {
-	switch scope {
-	case store.PauseAll:
-		if name != "" {
-			return core.Errorf(core.CodeInvalid, "a pause of all has no name")
-		}
-	case store.PauseSource, store.PauseRoute, store.PauseEndpoint:
-		if name == "" {
-			return core.Errorf(core.CodeInvalid, "which %s?", scope)
-		}
-	default:
-		return core.Errorf(core.CodeInvalid, "scope %q: allowed are all, source, route, endpoint", scope)
-	}
-	return nil
-}
-
-func objectOf(scope store.PauseScope, name string) string {
-	if name == "" {
-		return string(scope)
-	}
-	return string(scope) + ":" + name
 }
 
 // Pauses implements store.Reader.

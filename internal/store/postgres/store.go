@@ -77,7 +77,7 @@ type Store struct {
 var _ store.Store = (*Store)(nil)
 
 var (
-	errNotPrepared = core.Errorf(core.CodeUnavailable, "the store can't be used: %w", &awayError{words: "the database wasn't there when relais started", cause: errors.New("not prepared")})
+	errNotPrepared = core.Errorf(core.CodeUnavailable, "the store can't be used: %w", &store.Away{Words: "the database wasn't there when relais started", Cause: errors.New("not prepared")})
 	errRolledBack  = errors.New("the database rolled the transaction back")
 )
 

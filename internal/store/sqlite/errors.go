@@ -29,19 +29,6 @@ func codeOf(err error) int32 {
 	return sqlite3.SQLITE_OK
 }
 
-// awayError says in words why the database can't be used now. It is store.ErrUnavailable, and keeps
-// SQLite's error for the operator.
-type awayError struct {
-	words string
-	cause error
-}
-
-func (e *awayError) Error() string { return e.words }
-
-func (e *awayError) Unwrap() error { return e.cause }
-
-func (e *awayError) Is(target error) bool { return target == store.ErrUnavailable }
-
 // away tells whether the error is the database's and not the operation's, and why.
 func away(err error) (core.Code, string, bool) {
 	switch codeOf(err) & 0xff {
@@ -70,7 +57,7 @@ func public(err error) error {
 		return err
 	}
 	if code, words, ok := away(err); ok {
-		reason := &awayError{words: fmt.Sprintf("%s (SQLite's code %d)", words, codeOf(err)), cause: err}
+		reason := &store.Away{Words: fmt.Sprintf("%s (SQLite's code %d)", words, codeOf(err)), Cause: err}
 		return core.Errorf(code, "the store can't be used: %w", reason)
 	}
 	if codeOf(err) == sqlite3.SQLITE_INTERRUPT {

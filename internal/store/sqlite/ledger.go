@@ -2,7 +2,6 @@ package sqlite
 
 import (
 	"context"
-	"encoding/json"
 
 	"relais/internal/core"
 	"relais/internal/store"
@@ -77,54 +76,20 @@ func (s *Store) AdvanceEffect(ctx context.Context, p store.AdvanceEffect) (store
 			return core.Errorf(core.CodeNotFound, "there is no effect %s", p.Key)
 		case !holds || e.Holder.Delivery != p.Holder.Delivery || e.Holder.Claim != p.Holder.Claim:
 			return store.ErrLostClaim
-		case p.NoteAbsent:
-			if e.State != p.From {
-				return wrongState(&e, p.From)
-			}
-			if !e.AbsentAt.IsZero() {
-				return nil
-			}
-			e.AbsentAt = moment(t.now)
-			return t.writeEffect(&e)
-		case e.State == p.To && p.From != p.To:
-			return nil // done before, by a call whose outcome was unknown
-		case e.State == store.EffectDone:
-			return core.Errorf(core.CodeConflict, "the effect %s is done, and stays done", p.Key)
-		case e.State != p.From:
-			return wrongState(&e, p.From)
 		}
-		t.advance(&e, p.To, p.Result, p.Message)
+		changed, err := e.Advance(p)
+		if err != nil || !changed {
+			return err
+		}
 		return t.writeEffect(&e)
 	})
 	return e, err
 }
 
-func wrongState(e *store.Effect, want store.EffectState) error {
-	return core.Errorf(core.CodeConflict, "the effect %s is %s, not %s", e.Key, e.State, want)
-}
-
-// advance puts an effect into a state, with the stamps that belong to it.
-func (t *tx) advance(e *store.Effect, to store.EffectState, result json.RawMessage, message string) {
-	e.State, e.Message, e.ResolvedBy = to, message, ""
-	now := moment(t.now)
-	switch to {
-	case store.EffectOpen:
-		e.SentAt, e.AbsentAt, e.DoneAt = moment(0), moment(0), moment(0)
-	case store.EffectSent:
-		e.SentAt, e.AbsentAt = now, moment(0)
-	case store.EffectDone:
-		e.DoneAt, e.Result = now, result
-	case store.EffectUnknown:
-	}
-}
-
 // ResolveEffect implements store.Ledger.
 func (s *Store) ResolveEffect(ctx context.Context, p store.ResolveEffect) (store.Effect, error) {
-	if p.Absent == (p.Done != nil) {
-		return store.Effect{}, core.Errorf(core.CodeInvalid, "an effect is resolved either as done or as absent")
-	}
-	if p.By == "" {
-		return store.Effect{}, core.Errorf(core.CodeInvalid, "who resolves the effect must be said")
+	if err := p.Check(); err != nil {
+		return store.Effect{}, err
 	}
 	var e store.Effect
 	err := s.do(ctx, outcome, func(t *tx) error {
@@ -136,44 +101,20 @@ func (s *Store) ResolveEffect(ctx context.Context, p store.ResolveEffect) (store
 		if !found {
 			return core.Errorf(core.CodeNotFound, "there is no effect %s", p.Key)
 		}
-		if e.State == store.EffectDone {
-			return core.Errorf(core.CodeConflict, "the effect %s is done already", p.Key)
-		}
-		if err := t.resolvable(&e, p.Absent); err != nil {
+		state, claim, err := t.stands(e.Holder.Delivery)
+		if err != nil {
 			return err
 		}
-		to, said := store.EffectDone, "done "+string(p.Done)
-		if p.Absent {
-			to, said = store.EffectOpen, "absent"
+		said, err := e.Resolve(p, state, claim)
+		if err != nil {
+			return err
 		}
-		t.advance(&e, to, p.Done, "")
-		e.ResolvedBy = p.By
 		if err := t.writeEffect(&e); err != nil {
 			return err
 		}
 		return t.audit(p.By, "resolve", "effect:"+p.Key, said)
 	})
 	return e, err
-}
-
-// resolvable refuses a person's word where relais will know better: while a delivery is at the effect, and,
-// for "absent", while the delivery that sent it is still to look for it: what was sent may appear late.
-func (t *tx) resolvable(e *store.Effect, absent bool) error {
-	q := t.c.q("SELECT state, claim FROM delivery WHERE id = ?").int(int64(e.Holder.Delivery))
-	state, claim := int64(stateCancelled), int64(0)
-	if q.next() {
-		state, claim = q.colInt(0), q.colInt(1)
-	}
-	if err := q.end(); err != nil {
-		return err
-	}
-	switch {
-	case state == stateRunning && claim == int64(e.Holder.Claim):
-		return core.Errorf(core.CodeConflict, "delivery %s is at the effect %s right now", e.Holder.Delivery, e.Key)
-	case absent && e.State == store.EffectSent && (state == statePending || state == stateRunning):
-		return core.Errorf(core.CodeConflict, "delivery %[1]s sent the effect %[2]s and will look for it by itself: wait until it ended, or cancel it first", e.Holder.Delivery, e.Key)
-	}
-	return nil
 }
 
 func (t *tx) writeEffect(e *store.Effect) error {
@@ -220,4 +161,14 @@ func (s *Store) Effects(ctx context.Context, f store.EffectFilter) ([]store.Effe
 		return q.end()
 	})
 	return effects, err
+}
+
+// stands tells where the delivery that an effect names stands; one that is gone is as good as cancelled.
+func (t *tx) stands(id core.DeliveryID) (state core.State, claim int, err error) {
+	q := t.c.q("SELECT state, claim FROM delivery WHERE id = ?").int(int64(id))
+	state = core.StateCancelled
+	if q.next() {
+		state, claim = stateNames[q.colInt(0)], int(q.colInt(1))
+	}
+	return state, claim, q.end()
 }

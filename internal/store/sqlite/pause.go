@@ -18,7 +18,7 @@ const (
 // SetPause implements store.Operator. Deliveries of a paused source are put aside when a claim meets
 // them, or when they are made.
 func (s *Store) SetPause(ctx context.Context, p store.Pause) error {
-	if err := checkScope(p.Scope, p.Name); err != nil {
+	if err := p.Scope.Check(p.Name); err != nil {
 		return err
 	}
 	return s.do(ctx, outcome, func(t *tx) error {
@@ -44,27 +44,27 @@ func (s *Store) SetPause(ctx context.Context, p store.Pause) error {
 				t.m.pauses[key] = before
 			}
 		})
-		return t.audit(p.By, "pause", objectOf(p.Scope, p.Name), p.Reason)
+		return t.audit(p.By, "pause", p.Scope.Object(p.Name), p.Reason)
 	})
 }
 
 // Resume implements store.Operator.
 func (s *Store) Resume(ctx context.Context, scope store.PauseScope, name, by string) error {
-	if err := checkScope(scope, name); err != nil {
+	if err := scope.Check(name); err != nil {
 		return err
 	}
 	err := s.do(ctx, outcome, func(t *tx) error {
 		key := pauseKey{scope, name}
 		before, was := t.m.pauses[key]
 		if !was {
-			return core.Errorf(core.CodeNotFound, "%s is not paused", objectOf(scope, name))
+			return core.Errorf(core.CodeNotFound, "%s is not paused", scope.Object(name))
 		}
 		if err := t.c.q("DELETE FROM pause WHERE scope = ? AND name = ?").text(string(scope)).text(name).exec(); err != nil {
 			return err
 		}
 		delete(t.m.pauses, key)
 		t.m.onUndo(func() { t.m.pauses[key] = before })
-		return t.audit(by, "resume", objectOf(scope, name), "")
+		return t.audit(by, "resume", scope.Object(name), "")
 	})
 	if scope != store.PauseSource {
 		return err
@@ -144,29 +144,6 @@ func (t *tx) releaseSlice() (more bool, err error) {
 		}
 	}
 	return len(ids) == releaseSlice, nil
-}
-
-func checkScope(scope store.PauseScope, name string) error {
-	switch scope {
-	case store.PauseAll:
-		if name != "" {
-			return core.Errorf(core.CodeInvalid, "a pause of all has no name")
-		}
-	case store.PauseSource, store.PauseRoute, store.PauseEndpoint:
-		if name == "" {
-			return core.Errorf(core.CodeInvalid, "which %s?", scope)
-		}
-	default:
-		return core.Errorf(core.CodeInvalid, "scope %q: allowed are all, source, route, endpoint", scope)
-	}
-	return nil
-}
-
-func objectOf(scope store.PauseScope, name string) string {
-	if name == "" {
-		return string(scope)
-	}
-	return string(scope) + ":" + name
 }
 
 // Pauses implements store.Reader.

@@ -187,7 +187,7 @@ func (s *Store) Close() error {
 	return err
 }
 
-var errClosed = core.Errorf(core.CodeUnavailable, "%w", &awayError{words: "the store is closed", cause: errors.New("closed")})
+var errClosed = core.Errorf(core.CodeUnavailable, "%w", &store.Away{Words: "the store is closed", Cause: errors.New("closed")})
 
 func micros(t time.Time) int64 {
 	if t.IsZero() {

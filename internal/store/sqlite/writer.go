@@ -10,6 +10,7 @@ import (
 	sqlite3 "modernc.org/sqlite/lib"
 
 	"relais/internal/core"
+	"relais/internal/store"
 )
 
 // kind is the queue that an operation waits in.
@@ -395,7 +396,7 @@ func (w *writer) failed(err error) error {
 	}
 	if err = public(err); core.CodeOf(err) == "" {
 		// The batch failed as a whole, by an error that belongs to none of its operations.
-		err = core.Errorf(core.CodeUnavailable, "the store can't be used: %w", &awayError{words: err.Error(), cause: err})
+		err = core.Errorf(core.CodeUnavailable, "the store can't be used: %w", &store.Away{Words: err.Error(), Cause: err})
 	}
 	return err
 }
