@@ -14,7 +14,7 @@ import (
 const (
 	retainEvery   = time.Minute
 	retainFirst   = 5 * time.Second       // after the start, which comes first
-	retainPause   = 10 * time.Millisecond // between slices, so that events come first
+	retainPause   = 20 * time.Millisecond // between slices, so that events come first
 	recountEvery  = 30 * time.Second
 	fanOutEvery   = time.Second
 	fanOutOrders  = 16

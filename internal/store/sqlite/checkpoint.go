@@ -32,7 +32,7 @@ const (
 	// still in the processor's cache, and commits are many to a sync. Else it starts with calmFactor times as
 	// many: each one delays some answers by its own sync, so there should be few.
 	floodTime  = 500 * time.Millisecond
-	calmFactor = 4
+	calmFactor = 2
 	// The writer is held back once the WAL has this many times the frames that start a checkpoint.
 	holdFactor = 2
 	// retryCheckpoint is how long a checkpoint that failed waits.

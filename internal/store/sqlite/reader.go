@@ -99,9 +99,9 @@ const (
 	readSlice = 1024
 	// While something is being written, a search rests this many times as long as it runs: whoever searches
 	// a million rows leaves the cores to those who wait for an answer.
-	restFactor   = 3
+	restFactor   = 7
 	longestRest  = 20 * time.Millisecond
-	searchFactor = 5
+	searchFactor = 1 + restFactor // of a read's time: its rests don't count
 )
 
 // pace is how a search rests.

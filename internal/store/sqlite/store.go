@@ -47,7 +47,7 @@ type Options struct {
 	Dir string
 	Now func() time.Time
 	// ReaderTimeout ends a read (2 s): an open one keeps the WAL from starting again. A search, which opens
-	// and ends many, has five times as long.
+	// and ends many, has eight times as long.
 	ReaderTimeout time.Duration
 	// CheckpointBytes of WAL start a checkpoint in a flood (4 MiB), and four times as many in calm.
 	CheckpointBytes int64
