@@ -49,7 +49,7 @@ type Options struct {
 	// ReaderTimeout ends a read (2 s): an open one keeps the WAL from starting again. A search, which opens
 	// and ends many, has eight times as long.
 	ReaderTimeout time.Duration
-	// CheckpointBytes of WAL start a checkpoint in a flood (4 MiB), and four times as many in calm.
+	// CheckpointBytes of WAL start a checkpoint in a flood (4 MiB), and twice as many in calm.
 	CheckpointBytes int64
 	Sync            SyncMode
 	// Log is told what fails in the background (nowhere).
