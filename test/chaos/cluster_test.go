@@ -245,16 +245,18 @@ func (c *cluster) stallOne(d time.Duration, inside bool) {
 	n := c.pick()
 	name := c.nameOf(n)
 	n.signal(syscall.SIGSTOP)
-	began := time.Now()
-	// Stopped first, and looked at then: an effect is open for some milliseconds.
-	for deadline := began.Add(20 * time.Second); inside && c.openEffectsOf(name) == 0 && began.Before(deadline); began = time.Now() {
-		n.signal(syscall.SIGCONT)
-		c.rest(time.Duration(5+c.random.IntN(20)) * time.Millisecond)
-		n.signal(syscall.SIGSTOP)
+	if inside {
+		// Stopped first, and looked at then: an effect is open for some milliseconds.
+		for deadline := time.Now().Add(time.Minute); !c.insideEffect(name) && time.Now().Before(deadline); {
+			n.signal(syscall.SIGCONT)
+			c.rest(time.Duration(5+c.random.IntN(20)) * time.Millisecond)
+			n.signal(syscall.SIGSTOP)
+		}
 	}
+	began := time.Now()
 	c.serve(n, false)
 	c.found.Stalls++
-	if c.openEffectsOf(name) > 0 {
+	if c.insideEffect(name) {
 		c.found.StallsInside++
 	}
 	c.taken(name, began)
@@ -332,6 +334,16 @@ func (c *cluster) one(sql string, args ...any) int {
 func (c *cluster) openEffectsOf(name string) int {
 	return c.one(`SELECT count(*) FROM effect e JOIN delivery d ON d.id = e.delivery AND d.claim = e.claim
 		WHERE e.state IN ('open', 'sent') AND d.state = 1 AND d.node LIKE $1`, name)
+}
+
+// insideEffect tells whether a stopped node stands inside an open effect. What it had sent when it was
+// stopped may be the effect's end: the database gets the time to do it.
+func (c *cluster) insideEffect(name string) bool {
+	if c.openEffectsOf(name) == 0 {
+		return false
+	}
+	c.rest(100 * time.Millisecond)
+	return c.openEffectsOf(name) > 0
 }
 
 // taken notes how long it took until nothing stood as running under a dead node's name.
