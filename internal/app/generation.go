@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"log/slog"
+	"slices"
 	"strings"
 	"time"
 
@@ -86,11 +87,31 @@ func build(c *config.Config, options step.Options, now time.Time) (*generation, 
 	if len(problems) > 0 {
 		return nil, problems
 	}
-	if g.shared, err = g.routes.Encode(g.hide, []any{c.Connections, c.Lanes}); err != nil {
+	if g.shared, err = g.routes.Encode(g.hide, runsWith(c)); err != nil {
 		return nil, err
 	}
 	_, g.definitions, err = route.Decode(g.shared, c.Hash)
 	return g, err
+}
+
+// surroundings are what routes run with besides what they say. What bounds this node alone isn't of them: nodes
+// of different sizes run the same routes. A setting of a later version comes in here only where it isn't its
+// default: it would else change the definition of every route, and older nodes would leave them all.
+type surroundings struct {
+	Connections  []config.Connection
+	Window       int
+	Timeout      time.Duration
+	Interrupted  int
+	BreakerAfter int
+	BreakerRest  time.Duration
+}
+
+func runsWith(c *config.Config) surroundings {
+	return surroundings{
+		Connections: slices.SortedFunc(slices.Values(c.Connections), func(a, b config.Connection) int { return strings.Compare(a.Name, b.Name) }),
+		Window:      c.Lanes.Window, Timeout: c.Lanes.Timeout, Interrupted: c.Lanes.Interrupted,
+		BreakerAfter: c.Lanes.BreakerAfter, BreakerRest: c.Lanes.BreakerRest,
+	}
 }
 
 func laneSettings(r *config.Route) lane.Settings {

@@ -14,7 +14,7 @@ import (
 // hashRoutes identifies what routes do: the order of the file, its spaces and comments don't count.
 func hashRoutes(routes []Route) string {
 	sorted := slices.SortedFunc(slices.Values(routes), func(a, b Route) int { return cmp.Compare(a.Name, b.Name) })
-	canonical, err := json.Marshal(sorted) // keys of maps are sorted
+	canonical, err := Canonical(sorted)
 	if err != nil {
 		panic(err) //nolint:forbidigo // routes hold plain values only: texts, finite numbers, lists, maps
 	}

@@ -29,7 +29,8 @@ type shared struct {
 
 // Encode writes what other nodes need of the set. with is what the routes run with besides what they say: a
 // node with other connections runs other routes. The values of hide are kept out of what definitions are made
-// from: a digest of a short secret would tell it.
+// from: a digest of a short secret would tell it. An unchanged route has the same definition in all versions of
+// relais: see config.Canonical.
 func (s *Set) Encode(hide *strings.Replacer, with any) (json.RawMessage, error) {
 	out := make([]shared, len(s.routes))
 	for i := range s.routes {
@@ -47,7 +48,7 @@ func (s *Set) Encode(hide *strings.Replacer, with any) (json.RawMessage, error) 
 }
 
 func definitionOf(r *config.Route, hide *strings.Replacer, with any) (string, error) {
-	text, err := json.Marshal([]any{r, with})
+	text, err := config.Canonical([]any{r, with})
 	if err != nil {
 		return "", err
 	}

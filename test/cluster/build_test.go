@@ -156,7 +156,7 @@ ALTER TABLE lane ADD COLUMN next_note text NOT NULL DEFAULT 'new';
 CREATE TABLE next_thing (id bigint PRIMARY KEY);
 `
 
-// next builds this tree with one migration more, laid over it for the compiler only.
+// next builds this tree with one migration and some settings more, laid over it for the compiler only.
 func next(t *testing.T) string {
 	t.Helper()
 	root, err := moduleRoot()
@@ -175,6 +175,20 @@ func next(t *testing.T) string {
 	}
 	lay(filepath.Join(store, "migrations", "9999_next.sql"), nextSQL)
 	lay(filepath.Join(store, "next.go"), "package postgres\n\nfunc init() { oldestCompatible = append(oldestCompatible, 1) }\n")
+	settings := filepath.Join(root, "internal", "config", "config.go")
+	source, err := os.ReadFile(settings)
+	if err != nil {
+		t.Fatal(err)
+	}
+	with := string(source)
+	for _, object := range []string{"Route", "Step", "Connection", "Lanes"} {
+		opening := "type " + object + " struct {\n"
+		if !strings.Contains(with, opening) {
+			t.Fatalf("%s has no %q", settings, opening)
+		}
+		with = strings.Replace(with, opening, opening+"\tNextNote string\n\tNextLimits struct{ Day, Hour int }\n", 1)
+	}
+	lay(settings, with)
 	text, err := json.Marshal(overlay)
 	if err != nil {
 		t.Fatal(err)
