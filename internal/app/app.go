@@ -198,7 +198,7 @@ func (a *App) assemble(ctx context.Context, cfg *config.Config) error {
 	a.metrics.SetSources(sourceNames(cfg))
 	a.lanes = lane.New(lane.Options{
 		Store: a.store, Node: a.node, Alone: !shared(cfg), Log: a.log.Logger, Metrics: a.metrics, OnDead: a.onDead,
-		Settings: a.settings,
+		Settings: a.settings, Stops: a.stops,
 		Bounds: lane.Bounds{
 			Running: cfg.Lanes.Running, Bytes: cfg.Lanes.Bytes, Window: cfg.Lanes.Window, Timeout: cfg.Lanes.Timeout,
 			Interrupted: cfg.Lanes.Interrupted,

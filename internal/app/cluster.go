@@ -55,6 +55,15 @@ func (a *App) canRun(g *generation, d core.Destination) bool {
 	return f.definitions[d] == g.definitions[d]
 }
 
+// stops is what the lanes ask about what died under a node that is gone: it is the routes in force that say it,
+// whether or not this node runs the route.
+func (a *App) stops(d core.Destination) (stops, known bool) {
+	if a.inForce.Load() == nil && shared(a.begun) {
+		return false, false
+	}
+	return a.routes().Stops(d)
+}
+
 // setInForce takes over the routes that some node put in force.
 func (a *App) setInForce(set store.RouteSet) error {
 	routes, definitions, err := route.Decode(set.Routes, set.Hash)

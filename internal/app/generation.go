@@ -117,7 +117,7 @@ func runsWith(c *config.Config) surroundings {
 func laneSettings(r *config.Route) lane.Settings {
 	return lane.Settings{
 		Window: r.Window, Rate: r.Rate, Burst: r.Burst,
-		FIFO: r.FIFO, FIFOStop: r.FIFO && r.OnFIFO != "skip",
+		FIFO: r.FIFO, FIFOStop: route.StopsOnDead(r),
 		Schedule: r.Retry.Delays, MaxAge: r.MaxAge,
 	}
 }

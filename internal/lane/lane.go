@@ -112,8 +112,12 @@ type Options struct {
 	// Settings returns the current configuration of a destination, or false for one that isn't
 	// configured: its deliveries wait. It is asked for every claim, must be quick, and mustn't call back.
 	Settings func(core.Destination) (Settings, Runner, bool)
-	Log      *slog.Logger // nil discards
-	Metrics  Metrics      // nil counts nothing
+	// Stops tells whether a dead ordered delivery keeps what waits behind it waiting, also for destinations that
+	// this node doesn't run, since it takes over from nodes that do; known is false where it can't tell. Nil asks
+	// Settings.
+	Stops   func(core.Destination) (stops, known bool)
+	Log     *slog.Logger // nil discards
+	Metrics Metrics      // nil counts nothing
 	// OnDead is called once for each delivery that is dead, after that was stored, from up to 16
 	// goroutines at once. Of the event of an interrupted delivery it has the id only. May be nil.
 	OnDead func(context.Context, store.Claimed, store.Outcome)

@@ -129,13 +129,16 @@ func (l *Lanes) beatLoop(ctx context.Context) {
 	}
 }
 
+// stopsBySettings is Options.Stops of who doesn't say.
+func (l *Lanes) stopsBySettings(d core.Destination) (stops, known bool) {
+	settings, _, known := l.settings(d)
+	return known && settings.FIFOStop, known
+}
+
 // takeOver gives back what nobody works on any more.
 func (l *Lanes) takeOver() {
 	l.board.mu.Lock()
-	p := store.TakeOverParams{Node: l.node, MaxInterruptions: l.bounds.Interrupted, FIFOStop: func(d core.Destination) bool {
-		settings, _, _ := l.settings(d)
-		return settings.FIFOStop
-	}}
+	p := store.TakeOverParams{Node: l.node, MaxInterruptions: l.bounds.Interrupted, FIFOStop: l.stops}
 	for id := range l.board.held {
 		p.Held = append(p.Held, id)
 	}

@@ -28,6 +28,7 @@ type Lanes struct {
 	now      func() time.Time
 	bounds   Bounds
 	settings func(core.Destination) (Settings, Runner, bool)
+	stops    func(core.Destination) (stops, known bool)
 	log      *slog.Logger
 	metrics  Metrics
 	onDead   func(context.Context, store.Claimed, store.Outcome)
@@ -65,7 +66,7 @@ type Lanes struct {
 // New makes lanes; nothing happens until Run.
 func New(o Options) *Lanes {
 	l := &Lanes{
-		store: o.Store, node: o.Node, now: o.Now, bounds: o.Bounds.withDefaults(), settings: o.Settings,
+		store: o.Store, node: o.Node, now: o.Now, bounds: o.Bounds.withDefaults(), settings: o.Settings, stops: o.Stops,
 		log: o.Log, metrics: o.Metrics, onDead: o.OnDead, jitter: rand.Float64,
 		board: newBoard(), scanner: newScanner(), finisher: newFinisher(),
 		kicked: make(chan struct{}, 1), attemptsEnded: make(chan struct{}),
@@ -75,6 +76,9 @@ func New(o Options) *Lanes {
 	l.lease = lease{length: l.bounds.Lease, alone: o.Alone}
 	if l.now == nil {
 		l.now = time.Now
+	}
+	if l.stops == nil {
+		l.stops = l.stopsBySettings
 	}
 	if l.log == nil {
 		l.log = slog.New(slog.DiscardHandler)

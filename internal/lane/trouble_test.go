@@ -188,8 +188,10 @@ func TestTakeOverAloneComesBeforeTheFirstClaimAndTellsTheDead(t *testing.T) {
 		b.expect(core.StateSucceeded, 1)
 		if p := b.store.takeOver[0]; p.MaxInterruptions != 2 || len(p.Held) != 0 || p.Node != "node" {
 			t.Errorf("the take-over was %+v", p)
-		} else if !p.FIFOStop(route("a")) || p.FIFOStop(route("b")) {
-			t.Error("the take-over doesn't know which lanes stop behind a dead delivery")
+		} else if stops, known := p.FIFOStop(route("a")); !stops || !known {
+			t.Error("the take-over doesn't know that the lane stops behind a dead delivery")
+		} else if _, known := p.FIFOStop(route("b")); known {
+			t.Error("the take-over claims to know a lane that nobody told of")
 		}
 		if len(b.died) != 1 || b.died[0].Delivery.ID != 99 || b.died[0].Event.ID != interrupted.Event {
 			t.Errorf("told of %+v", b.died)

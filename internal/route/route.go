@@ -140,6 +140,16 @@ func (s *Set) Delivery(event *core.Event, to core.Destination) (store.NewDeliver
 	return d, nil
 }
 
+// Stops tells whether a dead delivery keeps what waits behind it waiting; known is false for what isn't a route
+// of the set.
+func (s *Set) Stops(to core.Destination) (stops, known bool) {
+	i, known := s.find(to)
+	return known && StopsOnDead(&s.routes[i].Route), known
+}
+
+// StopsOnDead tells whether a route's dead delivery keeps what waits behind it waiting.
+func StopsOnDead(r *config.Route) bool { return r.FIFO && r.OnFIFO != "skip" }
+
 // Steps lists the ids of a destination's steps, in order.
 func (s *Set) Steps(to core.Destination) []string {
 	i, ok := s.find(to)

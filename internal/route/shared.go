@@ -23,6 +23,7 @@ type shared struct {
 	Delay      time.Duration `json:"delay_ns,omitempty"`
 	OrderBy    string        `json:"order_by,omitempty"`
 	FIFO       bool          `json:"fifo,omitempty"`
+	OnFIFO     string        `json:"fifo_on_dead,omitempty"`
 	Priority   core.Priority `json:"priority"`
 	Expression string        `json:"priority_expression,omitempty"`
 }
@@ -41,7 +42,7 @@ func (s *Set) Encode(hide *strings.Replacer, with any) (json.RawMessage, error) 
 		}
 		out[i] = shared{
 			Name: r.Name, Definition: definition, On: r.On, Test: r.Test, Delay: r.Delay, OrderBy: r.OrderBy,
-			FIFO: r.FIFO, Priority: r.Priority, Expression: r.PriorityExpr,
+			FIFO: r.FIFO, OnFIFO: r.OnFIFO, Priority: r.Priority, Expression: r.PriorityExpr,
 		}
 	}
 	return json.Marshal(out)
@@ -68,7 +69,7 @@ func Decode(text json.RawMessage, hash string) (*Set, map[core.Destination]strin
 	for i, r := range list {
 		routes[i] = config.Route{
 			Name: r.Name, On: r.On, Test: r.Test, Delay: r.Delay, OrderBy: r.OrderBy, FIFO: r.FIFO,
-			Priority: r.Priority, PriorityExpr: r.Expression,
+			OnFIFO: r.OnFIFO, Priority: r.Priority, PriorityExpr: r.Expression,
 		}
 		definitions[Destination(r.Name)] = r.Definition
 	}

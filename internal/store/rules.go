@@ -91,6 +91,19 @@ func (e *Effect) put(to EffectState, result json.RawMessage, message string) {
 	}
 }
 
+// Ends tells what becomes of a delivery that was interrupted so often: whether it is dead, and whether it stops
+// what waits behind it. Of an ordered one nobody decides who doesn't know what its end does to the others.
+func (p *TakeOverParams) Ends(interruptions int, ordered bool, to core.Destination) (dies, stops bool) {
+	if p.MaxInterruptions <= 0 || interruptions < p.MaxInterruptions {
+		return false, false
+	}
+	if !ordered || p.FIFOStop == nil {
+		return true, false
+	}
+	stops, known := p.FIFOStop(to)
+	return known, known && stops
+}
+
 // Check refuses a word that says nothing, or both, or nobody's.
 func (p ResolveEffect) Check() error {
 	if p.Absent == (p.Done != nil) {

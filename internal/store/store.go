@@ -198,8 +198,9 @@ type TakeOverParams struct {
 	// makes no claim meanwhile.
 	Held []core.DeliveryID
 	// FIFOStop tells whether a dead delivery of that destination keeps what waits behind it waiting, as
-	// Outcome.FIFOStop does; nil is never.
-	FIFOStop func(core.Destination) bool
+	// Outcome.FIFOStop does; nil is never. Where that isn't known, an ordered delivery is given back however often
+	// it was interrupted: what waits must neither overtake it nor wait for a person without need.
+	FIFOStop func(core.Destination) (stops, known bool)
 }
 
 // TakenOver says what a take-over did.

@@ -69,6 +69,7 @@ type running struct {
 	orderKey      []byte
 	destination   core.Destination
 	sent          string // the key of an effect whose outcome isn't known
+	dies, stops   bool   // what becomes of it, as it was decided when it was read
 }
 
 func (k *taking) run() error {
@@ -85,7 +86,7 @@ func (k *taking) run() error {
 	locked := map[chain]bool{}
 	for _, r := range seen {
 		ids, lanes = append(ids, r.id), append(lanes, r.lane)
-		if r.ordered && k.dies(r) {
+		if r.ordered && r.dies {
 			c := chain{r.lane, string(r.orderKey)}
 			chains, locked[c] = append(chains, c), true
 		}
@@ -106,7 +107,7 @@ func (k *taking) run() error {
 		return err
 	}
 	held = slices.DeleteFunc(held, func(r *running) bool { // interrupted once more since the chains were locked
-		return r.ordered && k.dies(r) && !locked[chain{r.lane, string(r.orderKey)}]
+		return r.ordered && r.dies && !locked[chain{r.lane, string(r.orderKey)}]
 	})
 	if len(held) == 0 {
 		k.more = false
@@ -185,12 +186,9 @@ func (k *taking) look(lock bool, ids []int64) ([]*running, error) {
 		err := row.Scan(&r.id, &r.lane, &r.interruptions, &r.ordered, &r.orderKey, &r.destination.Tenant, &kind, &r.destination.Name)
 		r.destination.Kind = core.DestinationKind(kind)
 		r.interruptions++
+		r.dies, r.stops = k.p.Ends(r.interruptions, r.ordered, r.destination)
 		return r, err
 	})
-}
-
-func (k *taking) dies(r *running) bool {
-	return k.p.MaxInterruptions > 0 && r.interruptions >= k.p.MaxInterruptions
 }
 
 // lockSome locks those of the lanes that nobody else has locked, and returns the deliveries of these.
@@ -224,7 +222,7 @@ func (k *taking) interrupt(held []*running) error {
 	var lanes []int64
 	for _, r := range held {
 		lanes = append(lanes, r.lane)
-		if k.dies(r) {
+		if r.dies {
 			dead = append(dead, r)
 		} else {
 			back = append(back, r)
@@ -286,15 +284,14 @@ func (k *taking) end(dead []*running) error {
 		if r.sent != "" {
 			message += "; the effect " + r.sent + " was sent, and what became of it isn't known: a replay looks for it first"
 		}
-		stops := r.ordered && k.p.FIFOStop != nil && k.p.FIFOStop(r.destination)
 		d, err := scanDelivery(k.t.row(`UPDATE delivery d SET state = 3, finished = relais_now($2), interruptions = $3, stops = $4, reason = $5, message = $6
 			FROM lane l WHERE d.id = $1 AND l.id = d.lane RETURNING `+deliveryColumns,
-			r.id, k.t.now, r.interruptions, stops, string(core.ReasonInterrupted), clean(message)))
+			r.id, k.t.now, r.interruptions, r.stops, string(core.ReasonInterrupted), clean(message)))
 		if err != nil {
 			return err
 		}
 		k.taken.Dead = append(k.taken.Dead, d)
-		if stops {
+		if r.stops {
 			continue
 		}
 		if err := k.t.moveDone([]int64{r.id}); err != nil {

@@ -96,7 +96,8 @@ func (t *tx) interrupt(id int64, p store.TakeOverParams) (dead *core.Delivery, e
 		return nil, err
 	}
 	t.m.addRunning(row.lane, -1)
-	if p.MaxInterruptions <= 0 || row.interruptions < int64(p.MaxInterruptions) {
+	dies, stops := p.Ends(int(row.interruptions), row.ordered, row.lane.destination)
+	if !dies {
 		t.m.pending++
 		reason := core.ReasonNone
 		if sent != "" {
@@ -110,7 +111,6 @@ func (t *tx) interrupt(id int64, p store.TakeOverParams) (dead *core.Delivery, e
 		message += "; the effect " + sent + " was sent, and what became of it isn't known: a replay looks for it first"
 	}
 	t.m.dead++
-	stops := row.ordered && p.FIFOStop != nil && p.FIFOStop(row.lane.destination)
 	if err := t.c.q("UPDATE delivery SET state = 3, finished = ?, interruptions = ?, stops = ?, reason = ?, message = ? WHERE id = ?").
 		int(t.now).int(row.interruptions).bool(stops).text(string(core.ReasonInterrupted)).text(message).int(id).exec(); err != nil {
 		return nil, err

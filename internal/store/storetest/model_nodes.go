@@ -70,7 +70,7 @@ func (m *model) takeOverAs(node string, most int) {
 	m.t.Helper()
 	m.beat(node)
 	held := map[core.DeliveryID]bool{}
-	p := store.TakeOverParams{Node: node, MaxInterruptions: most, FIFOStop: func(d core.Destination) bool { return m.lanes[d].stop }}
+	p := store.TakeOverParams{Node: node, MaxInterruptions: most, FIFOStop: func(d core.Destination) (stops, known bool) { return m.lanes[d].stop, true }}
 	for _, c := range m.claims {
 		if c.holder.Node == node && c.newest() && !c.forgotten {
 			held[c.holder.Delivery] = true
@@ -84,7 +84,7 @@ func (m *model) takeOverAs(node string, most int) {
 		if d.want.State != core.StateRunning || !m.takenFrom(d, node, held) {
 			continue
 		}
-		if m.interrupted(d, most, p.FIFOStop(d.want.Destination)) {
+		if m.interrupted(d, most, m.lanes[d.want.Destination].stop) {
 			dead[d.want.ID] = true
 		} else {
 			returned++

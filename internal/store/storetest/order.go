@@ -19,6 +19,7 @@ var orderTests = map[string]func(*testing.T, *bench){
 	"a cancelled one behind a replay that took the head's place lets nobody go": cancelBehindReplay,
 	"a replay that isn't ordered any more lets the rest go":                     replayOutOfOrder,
 	"a head that was interrupted to death stops as its lane says":               interruptedStops,
+	"whoever doesn't know whether a head stops its chain gives it back":         interruptedElsewhere,
 	"the order outlives a restart":                                              orderSurvives,
 }
 
@@ -181,7 +182,7 @@ func interruptedStops(_ *testing.T, b *bench) {
 	b.wantClaimed(ids[0])
 	b.restart()
 	taken, err := b.TakeOver(b.ctx(), store.TakeOverParams{
-		Node: node, MaxInterruptions: 1, FIFOStop: func(d core.Destination) bool { return d == route("stock") },
+		Node: node, MaxInterruptions: 1, FIFOStop: func(d core.Destination) (stops, known bool) { return d == route("stock"), true },
 	})
 	b.must(err)
 	if len(taken.Dead) != 1 {
@@ -192,6 +193,25 @@ func interruptedStops(_ *testing.T, b *bench) {
 		b.t.Fatalf("%d cancelled, %v", n, err)
 	}
 	b.wantClaimed(ids[1])
+}
+
+func interruptedElsewhere(_ *testing.T, b *bench) {
+	ids := b.ordered("sku", 2)
+	for i := range 3 {
+		b.wantClaimed(ids[0])
+		b.restart()
+		taken, err := b.TakeOver(b.ctx(), store.TakeOverParams{
+			Node: node, MaxInterruptions: 1, FIFOStop: func(core.Destination) (stops, known bool) { return false, false },
+		})
+		b.must(err)
+		if taken.Returned != 1 || len(taken.Dead) != 0 {
+			b.t.Fatalf("turn %d: who doesn't know the route took over %+v", i, taken)
+		}
+	}
+	if c := b.wantClaimed(ids[0]); c.Delivery.Interruptions != 3 {
+		b.t.Errorf("claimed with %d interruptions, want 3", c.Delivery.Interruptions)
+	}
+	b.claimNone()
 }
 
 func orderSurvives(t *testing.T, b *bench) {
