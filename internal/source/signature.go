@@ -111,7 +111,7 @@ func (v *signature) verify(req *Request) *Rejected {
 		}
 	}
 	// The padding of a length extension always holds NUL bytes, as no provider's text does.
-	if v.extendable && bytes.IndexByte(req.Body, 0) >= 0 {
+	if v.extendable && (bytes.IndexByte(req.Body, 0) >= 0 || strings.IndexByte(timestamp, 0) >= 0 || strings.IndexByte(id, 0) >= 0) {
 		return errNUL
 	}
 	return nil

@@ -1,6 +1,9 @@
 package source
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 type signedKind uint8
 
@@ -79,7 +82,15 @@ func signs(parts []signedPart, kind signedKind) bool {
 }
 
 // extendable tells whether whoever saw one signed request can sign a longer one without the key: a plain
-// digest whose last part is the body goes on from where it ended.
+// digest goes on from where it ended, unless it ended with the key, which only its holder can write again.
 func extendable(s scheme, parts []signedPart) bool {
-	return !s.keyed && len(parts) > 0 && parts[len(parts)-1].kind == signedBody
+	if s.keyed {
+		return false
+	}
+	for _, p := range slices.Backward(parts) {
+		if p.kind != signedLiteral {
+			return p.kind != signedKey
+		}
+	}
+	return false
 }
