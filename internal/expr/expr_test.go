@@ -239,6 +239,7 @@ func TestBoundsHold(t *testing.T) {
 	vars := sample(t)
 	data := vars["event"].(map[string]any)["data"].(map[string]any)
 	data["big"], data["many"] = big, make([]any, 20_000)
+	data["needle"] = strings.Repeat("a", 1<<17) + "b"
 	for i := range 20_000 {
 		data["many"].([]any)[i] = big
 	}
@@ -251,6 +252,10 @@ func TestBoundsHold(t *testing.T) {
 		"event.data.many.join('x')":                                              "longer than 4 MiB",
 		"'%s'.format([event.data.many])":                                         "longer than 4 MiB",
 		"event.data.big.matches('(a|b|aa){40}$')":                                "the text is longer than",
+		"event.data.big.indexOf(event.data.needle)":                              "too long to look for",
+		"event.data.big.indexOf(event.data.needle, 1)":                           "too long to look for",
+		"event.data.big.lastIndexOf(event.data.needle)":                          "too long to look for",
+		"event.data.big.lastIndexOf(event.data.needle, 1000000)":                 "too long to look for",
 		"event.data.many.map(a, event.data.many.map(b, event.data.many.size()))": "longer than 10ms",
 		"event.data.many.map(a, json('\"' + event.data.big + '\"').size())":      "longer than 10ms",
 		"event.data.many.map(a, '%s'.format([event.data.rows])).size()":          "longer than 10ms",

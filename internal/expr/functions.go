@@ -5,6 +5,7 @@ import (
 	"regexp"
 	"regexp/syntax"
 	"strings"
+	"unicode/utf8"
 
 	"cel.dev/cel-go/cel"
 	"cel.dev/cel-go/common/functions"
@@ -15,27 +16,46 @@ import (
 )
 
 // CEL's cost is counted after a call. That is too late for the functions whose result can be much
-// larger than what they are given (two fields of an event are enough to ask replace for a terabyte), so
-// these foresee the size of their result and refuse.
+// larger than what they are given (two fields of an event are enough to ask replace for a terabyte), and
+// for those that take the one text's length times the other's (half a megabyte each is a minute), so
+// these foresee the size of their result, or their work, and refuse.
 
 type bound struct {
 	function, overload string
 	args               []*cel.Type
 	result             *cel.Type
-	// size returns at least the length of the result.
+	// size returns at least the length of the result; of a search, its steps.
 	size func(args []ref.Val) int
+	// most is what size may be; refusal says that it is more.
+	most    int
+	refusal string
 }
+
+const (
+	longResult = "the result is longer than 4 MiB"
+	longSearch = "the texts are too long to look for the one in the other"
+	// maxSearch is what CEL's own price of a search allows, before it and not after.
+	maxSearch = 10 * MaxCost
+)
 
 var bounds = []bound{
 	{"replace", "string_replace_string_string",
-		[]*cel.Type{cel.StringType, cel.StringType, cel.StringType}, cel.StringType, replacedSize},
+		[]*cel.Type{cel.StringType, cel.StringType, cel.StringType}, cel.StringType, replacedSize, maxString, longResult},
 	{"replace", "string_replace_string_string_int",
-		[]*cel.Type{cel.StringType, cel.StringType, cel.StringType, cel.IntType}, cel.StringType, replacedSize},
-	{"join", "list_join", []*cel.Type{cel.ListType(cel.StringType)}, cel.StringType, joinedSize},
+		[]*cel.Type{cel.StringType, cel.StringType, cel.StringType, cel.IntType}, cel.StringType, replacedSize, maxString, longResult},
+	{"join", "list_join", []*cel.Type{cel.ListType(cel.StringType)}, cel.StringType, joinedSize, maxString, longResult},
 	{"join", "list_join_string",
-		[]*cel.Type{cel.ListType(cel.StringType), cel.StringType}, cel.StringType, joinedSize},
+		[]*cel.Type{cel.ListType(cel.StringType), cel.StringType}, cel.StringType, joinedSize, maxString, longResult},
 	{"format", "string_format",
-		[]*cel.Type{cel.StringType, cel.ListType(cel.DynType)}, cel.StringType, formattedSize},
+		[]*cel.Type{cel.StringType, cel.ListType(cel.DynType)}, cel.StringType, formattedSize, maxString, longResult},
+	{"indexOf", "string_index_of_string",
+		[]*cel.Type{cel.StringType, cel.StringType}, cel.IntType, searchSteps, maxSearch, longSearch},
+	{"indexOf", "string_index_of_string_int",
+		[]*cel.Type{cel.StringType, cel.StringType, cel.IntType}, cel.IntType, searchSteps, maxSearch, longSearch},
+	{"lastIndexOf", "string_last_index_of_string",
+		[]*cel.Type{cel.StringType, cel.StringType}, cel.IntType, searchSteps, maxSearch, longSearch},
+	{"lastIndexOf", "string_last_index_of_string_int",
+		[]*cel.Type{cel.StringType, cel.StringType, cel.IntType}, cel.IntType, searchSteps, maxSearch, longSearch},
 }
 
 func boundedFunctions(base *cel.Env) ([]cel.EnvOption, error) {
@@ -46,8 +66,8 @@ func boundedFunctions(base *cel.Env) ([]cel.EnvOption, error) {
 			return nil, err
 		}
 		call := func(args ...ref.Val) ref.Val {
-			if b.size(args) > maxString {
-				return types.NewErr("%s: the result is longer than 4 MiB", b.function)
+			if b.size(args) > b.most {
+				return types.NewErr("%s: %s", b.function, b.refusal)
 			}
 			return original(args...)
 		}
@@ -99,6 +119,13 @@ func replacedSize(args []ref.Val) int {
 		places = len(text) / len(old)
 	}
 	return len(text) + saturated(places, len(with))
+}
+
+// searchSteps is how many characters are compared at most.
+func searchSteps(args []ref.Val) int {
+	text, _ := args[0].(types.String)
+	part, _ := args[1].(types.String)
+	return utf8.RuneCountInString(string(text)) * utf8.RuneCountInString(string(part))
 }
 
 func joinedSize(args []ref.Val) int {
