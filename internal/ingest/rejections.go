@@ -186,12 +186,13 @@ func (x *exchange) keep(no *refusal, status int) {
 	// Of a request to no source nobody knows where its secrets are.
 	if x.entry != nil {
 		x.req.Header, x.req.Query = x.r.Header, x.r.URL.RawQuery
-		r.Query = clip(x.entry.Hide(x.entry.StoredQuery(&x.req)), 4<<10)
+		query := x.entry.Hide(x.entry.StoredQuery(&x.req))
+		r.Query = clip(query, 4<<10)
 		r.Header = []byte(x.entry.Hide(string(x.entry.StoredHeader(&x.req))))
 		r.Body, r.Complete = x.keptBody(no.reason)
-		// What was changed can't be verified again.
+		// What was changed or cut can't be verified again.
 		body, path := x.entry.Hide(string(r.Body)), x.entry.Hide(r.Path)
-		r.Complete = r.Complete && body == string(r.Body) && path == r.Path
+		r.Complete = r.Complete && body == string(r.Body) && path == x.r.URL.Path && r.Query == query
 		r.Body, r.Path = []byte(body), path
 	}
 	if len(r.Header) > rejectionHeader {

@@ -129,3 +129,29 @@ func TestRejectionsAreVerifiedAgainWithTodaysSecret(t *testing.T) {
 		t.Errorf("%d events became %d", before, after)
 	}
 }
+
+// A flow's name in the path is a part of the message: verified again, the event has it as if it had been
+// accepted at once, and is not made of one that was cut.
+func TestRejectionsKeepThePathsNamedParts(t *testing.T) {
+	entry := sellsy()
+	entry.Path = "/flows/{flow}"
+	right := compileAll(t, entry)[0]
+	entry.Secrets = []config.Secret{config.NewSecret("mistyped")}
+	h := open(t, nil, entry)
+	signer := &house{t: t, sellsy: right}
+	for _, path := range []string{"/flows/devis%20a", "/in/sellsy", "/flows/" + strings.Repeat("x", 600), "/flows/b?q=" + strings.Repeat("y", 5000)} {
+		if got := h.send("POST", path, signer.signed(form, quoteForm(1)), quoteForm(1)); got.status != 401 {
+			t.Fatalf("%.20s answered %d", path, got.status)
+		}
+	}
+	for i, r := range h.waitKept(4) {
+		_, err := RetryRejection(context.Background(), h.store, RetryParams{Source: right, Match: noMatch}, &r)
+		if cut := i > 1; cut != (core.CodeOf(err) == core.CodeConflict) || !cut && err != nil {
+			t.Fatalf("%.20s: %v", r.Path, err)
+		}
+	}
+	stored := h.store.stored()
+	if len(stored) != 2 || stored[0].Path != "flow=devis+a" || stored[1].Path != "" {
+		t.Errorf("stored %+v", stored)
+	}
+}

@@ -46,7 +46,7 @@ func RetryRejection(ctx context.Context, s RetryStore, p RetryParams, r *store.R
 	if err != nil {
 		return core.EventID{}, core.Errorf(core.CodeConflict, "it is still refused: %w", err)
 	}
-	batch := []store.Accepted{accept(p.Match, p.Source, req, &msg, retriedID(r), "")}
+	batch := []store.Accepted{accept(p.Match, p.Source, req, &msg, retriedID(r), namedParts(p.Source.Path, r.Path))}
 	appended, err := s.Append(ctx, batch)
 	if err != nil {
 		return core.EventID{}, err
@@ -56,6 +56,13 @@ func RetryRejection(ctx context.Context, s RetryStore, p RetryParams, r *store.R
 	}
 	id := batch[0].Event.ID
 	return id, s.MarkRejectionAccepted(ctx, r.ID, id)
+}
+
+// namedParts are those of the path that a request came by: the source's own, or /in/NAME, which has none.
+func namedParts(path, came string) string {
+	own := pattern{segments: strings.Split(path, "/")}
+	parts, _ := own.match(came)
+	return parts
 }
 
 // retriedID is the id of the event that a rejection becomes: the same however often it is tried. It is
