@@ -52,7 +52,8 @@ func (e ending) conclude(o store.Outcome) store.Outcome {
 }
 
 func (e ending) retry(o store.Outcome) store.Outcome {
-	if e.stopped {
+	// What was sent is not handed back: its reason keeps it from being ended before it is looked up.
+	if e.stopped && o.Reason != core.ReasonUnknown {
 		o.Verdict, o.Reason, o.Delay = store.VerdictReturn, core.ReasonInterrupted, 0
 		return o
 	}

@@ -74,6 +74,10 @@ func TestConclude(t *testing.T) {
 			ending{delivery: young, stopped: true}, retry,
 			store.Outcome{Verdict: store.VerdictReturn, Reason: core.ReasonInterrupted, Message: "503"},
 		},
+		"what was sent before a stop isn't": {
+			ending{delivery: young, jitter: 0.5, stopped: true}, store.Outcome{Verdict: store.VerdictRetry, Reason: core.ReasonUnknown},
+			store.Outcome{Verdict: store.VerdictRetry, Reason: core.ReasonUnknown, Delay: 5 * time.Second},
+		},
 		"what ended by itself during a stop stands": {
 			ending{delivery: young, stopped: true}, store.Outcome{Verdict: store.VerdictDead, Reason: core.ReasonInvalidData},
 			store.Outcome{Verdict: store.VerdictDead, Reason: core.ReasonInvalidData},

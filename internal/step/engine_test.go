@@ -183,6 +183,28 @@ func TestStopHandsBackOnlyWhatWasNotSent(t *testing.T) {
 	}
 }
 
+// A ledger that is slow when the end of a sent effect is to be noted says nothing of the effect: a delivery
+// that was ended for its age then would leave an effect that nobody looks up.
+func TestASentEffectIsTheReasonWhateverFailed(t *testing.T) {
+	for _, failed := range []error{context.DeadlineExceeded, errors.New("broken"),
+		&Failure{Disposition: Retry, Reason: core.ReasonStatus}, &Failure{Disposition: Wait, Reason: core.ReasonHeld}} {
+		b := newBench(t)
+		b.acts["test/a"] = func(ctx context.Context, call *Call) (Result, error) {
+			if _, err := call.Effects.Open(ctx, "invoice", "invoice/1"); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := call.Effects.Sent(ctx, "invoice/1"); err != nil {
+				t.Fatal(err)
+			}
+			return nil, failed
+		}
+		out := b.compile(config.Route{Steps: []config.Step{{Use: "test/a"}}}).Run(t.Context(), claimed(`{}`))
+		if out.Reason != core.ReasonUnknown {
+			t.Errorf("%v: the delivery comes back for the reason %s", failed, out.Reason)
+		}
+	}
+}
+
 func TestEffectsCarryTenantAndConnectionAndSettleDespiteAStop(t *testing.T) {
 	b := newBench(t)
 	ctx, stop := context.WithCancel(t.Context())

@@ -42,6 +42,9 @@ func (r *run) end(ctx context.Context, s *compiled, effects *heldEffects, err er
 	default:
 		out.Verdict = store.VerdictRetry
 	}
+	if out.Verdict != store.VerdictDead && out.Reason != core.ReasonSettling && effects != nil && effects.inFlight() {
+		out.Reason = core.ReasonUnknown // whatever was in the way: no age ends it before that is looked up
+	}
 	return out
 }
 
