@@ -117,3 +117,47 @@ func TestAChainStopsAlsoWhereItsRouteIsUnknown(t *testing.T) {
 		t.Errorf("%d go on after the dead delivery was cancelled", len(next))
 	}
 }
+
+// TestAnOrderToFanOutIsWorkedOffWithItsOwnRoutes: routes are replaced while an event that came in under the ones
+// before is still to be fanned out.
+func TestAnOrderToFanOutIsWorkedOffWithItsOwnRoutes(t *testing.T) {
+	t.Parallel()
+	r, p := node(t, aSource+oneRoute)
+	routes := func(names ...string) string {
+		text := aSource + "routes:\n"
+		for _, name := range names {
+			text += "  " + name + ": {on: app/stock, steps: [{use: http/request, with: {url: \"http://127.0.0.1:1/\"}}]}\n"
+		}
+		return text
+	}
+	before := p.activate(routes("both", "gone"), nil)
+	after := p.activate(routes("added", "both"), nil)
+	r.until("the routes of the other node", func() bool { return r.routes().Hash() == after.Hash })
+	event := accepted()
+	event.FanOut, event.RouteSet = true, before.Hash
+	unknown := accepted()
+	unknown.FanOut, unknown.RouteSet = true, "of a version that wrote none down"
+	if _, err := p.Append(t.Context(), []store.Accepted{event, unknown}); err != nil {
+		t.Fatal(err)
+	}
+	r.until("the expansion", func() bool {
+		orders, err := p.PendingFanOuts(t.Context(), 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(orders) == 0
+	})
+	for id, want := range map[core.EventID][]core.Destination{event.Event.ID: before.Destinations, unknown.Event.ID: after.Destinations} {
+		list, err := p.Deliveries(t.Context(), store.DeliveryFilter{Event: id, Limit: 10})
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := map[core.Destination]bool{}
+		for _, d := range list {
+			got[d.Destination] = true
+		}
+		if len(got) != len(want) || !got[want[0]] || !got[want[1]] {
+			t.Errorf("the event went to %v, its routes were %v", got, want)
+		}
+	}
+}

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"relais/internal/core"
-	"relais/internal/route"
 	"relais/internal/store"
 )
 
@@ -16,8 +15,6 @@ const (
 	retainFirst   = 5 * time.Second       // after the start, which comes first
 	retainPause   = 20 * time.Millisecond // between slices, so that events come first
 	recountEvery  = 30 * time.Second
-	fanOutEvery   = time.Second
-	fanOutOrders  = 16
 	housekeepWait = 5 * time.Second // after a store that is away
 )
 
@@ -46,48 +43,6 @@ func (a *App) recount(ctx context.Context) {
 			a.complain(ctx, "recounting the lanes", err)
 		}
 	}
-}
-
-// fanOut makes the deliveries of events that match too many destinations for one commit. The order is
-// in the database with a cursor: a process that dies here goes on where it was.
-func (a *App) fanOut(ctx context.Context) {
-	for more := false; ; {
-		if !more {
-			select {
-			case <-ctx.Done():
-				return
-			case <-a.fanOutWake:
-			case <-time.After(fanOutEvery):
-			}
-		}
-		orders, err := a.store.PendingFanOuts(ctx, fanOutOrders)
-		for _, order := range orders {
-			if err = a.expand(ctx, order); err != nil {
-				break
-			}
-		}
-		more = err == nil && len(orders) == fanOutOrders && ctx.Err() == nil
-		if err != nil {
-			a.complain(ctx, "fanning out", err)
-		}
-	}
-}
-
-func (a *App) expand(ctx context.Context, order store.FanOut) error {
-	routes := a.routes()
-	for cursor, done := order.Cursor, false; !done; {
-		var page []store.NewDelivery
-		page, done = routes.MatchAfter(&order.Event, cursor, route.FanOutAbove)
-		err := a.store.Expand(ctx, store.ExpandParams{Event: order.Event.ID, Deliveries: page, Done: done})
-		if err != nil {
-			return err
-		}
-		a.wake(page)
-		if len(page) > 0 {
-			cursor = page[len(page)-1].Destination.String()
-		}
-	}
-	return nil
 }
 
 func (a *App) wake(deliveries []store.NewDelivery) {

@@ -11,6 +11,9 @@ type Cluster interface {
 	// Active returns the set of routes that was activated last, by the database's order; its hash is ""
 	// before the first. Every node matches events by it.
 	Active(ctx context.Context) (RouteSet, error)
+	// RouteSet returns the set of routes with that hash, as it was activated last; its hash is "" where there is
+	// none that says what it matches.
+	RouteSet(ctx context.Context, hash string) (RouteSet, error)
 	// Tell keeps what a node says of itself, for people. The node has beaten before.
 	Tell(ctx context.Context, node string, told json.RawMessage) error
 	// Nodes lists the nodes of which anything is known, by name.

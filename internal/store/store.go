@@ -46,8 +46,9 @@ type Appender interface {
 	// of the batch is stored. It is idempotent by event id: an id that is already stored is reported
 	// as it was, and nothing is stored again.
 	Append(ctx context.Context, batch []Accepted) ([]Appended, error)
-	// PendingFanOuts returns up to limit orders to fan out, oldest first.
-	PendingFanOuts(ctx context.Context, limit int) ([]FanOut, error)
+	// PendingFanOuts returns up to limit orders to fan out, oldest first, but those made for the sets of routes
+	// with these hashes.
+	PendingFanOuts(ctx context.Context, limit int, except ...string) ([]FanOut, error)
 	// Expand stores the next deliveries of an order to fan out, and its cursor, or its end.
 	Expand(ctx context.Context, p ExpandParams) error
 }

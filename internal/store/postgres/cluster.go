@@ -13,12 +13,20 @@ import (
 
 // Active implements store.Cluster.
 func (s *Store) Active(ctx context.Context) (store.RouteSet, error) {
+	return s.routeSet(ctx, "activation IS NOT NULL ORDER BY activation DESC LIMIT 1")
+}
+
+// RouteSet implements store.Cluster.
+func (s *Store) RouteSet(ctx context.Context, hash string) (store.RouteSet, error) {
+	return s.routeSet(ctx, "hash = $1 AND routes IS NOT NULL", hash)
+}
+
+func (s *Store) routeSet(ctx context.Context, which string, args ...any) (store.RouteSet, error) {
 	var set store.RouteSet
 	err := s.read(ctx, func(t *tx) error {
 		var node *string
 		var at int64
-		err := t.row(`SELECT hash, node, text, routes, at FROM route_set WHERE activation IS NOT NULL
-			ORDER BY activation DESC LIMIT 1`).Scan(&set.Hash, &node, &set.Text, (*[]byte)(&set.Routes), &at)
+		err := t.row("SELECT hash, node, text, routes, at FROM route_set WHERE "+which, args...).Scan(&set.Hash, &node, &set.Text, (*[]byte)(&set.Routes), &at)
 		if errors.Is(err, pgx.ErrNoRows) {
 			return nil
 		}

@@ -11,13 +11,16 @@ import (
 )
 
 // PendingFanOuts implements store.Appender.
-func (s *Store) PendingFanOuts(ctx context.Context, limit int) ([]store.FanOut, error) {
+func (s *Store) PendingFanOuts(ctx context.Context, limit int, except ...string) ([]store.FanOut, error) {
 	var orders []store.FanOut
+	if except == nil {
+		except = []string{}
+	}
 	err := s.read(ctx, func(t *tx) error {
 		rows, err := t.query("SELECT "+eventColumns+`, o.cursor, o.route_set FROM fan_out o CROSS JOIN LATERAL (
 				SELECT * FROM event WHERE id = o.event AND day = o.event_day
 				UNION ALL SELECT * FROM event_kept WHERE id = o.event) e
-			ORDER BY o.event_seq LIMIT $1`, pageOf(limit))
+			WHERE o.route_set <> ALL ($2) ORDER BY o.event_seq LIMIT $1`, pageOf(limit), except)
 		if err != nil {
 			return err
 		}

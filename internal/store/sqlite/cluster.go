@@ -10,9 +10,22 @@ import (
 
 // Active implements store.Cluster.
 func (s *Store) Active(ctx context.Context) (store.RouteSet, error) {
+	return s.readRouteSet(ctx, func(c *conn) *stmt {
+		return c.q("SELECT r.hash, r.node, r.text, r.routes, r.at FROM tally t JOIN route_set r ON r.id = t.route_set")
+	})
+}
+
+// RouteSet implements store.Cluster.
+func (s *Store) RouteSet(ctx context.Context, hash string) (store.RouteSet, error) {
+	return s.readRouteSet(ctx, func(c *conn) *stmt {
+		return c.q("SELECT hash, node, text, routes, at FROM route_set WHERE hash = ? AND routes IS NOT NULL").text(hash)
+	})
+}
+
+func (s *Store) readRouteSet(ctx context.Context, which func(*conn) *stmt) (store.RouteSet, error) {
 	var set store.RouteSet
 	err := s.read(ctx, func(c *conn) error {
-		q := c.q("SELECT r.hash, r.node, r.text, r.routes, r.at FROM tally t JOIN route_set r ON r.id = t.route_set")
+		q := which(c)
 		if q.next() {
 			set = store.RouteSet{Hash: q.colText(0), Node: q.colText(1), Text: q.colBytes(2), Routes: q.colBytes(3), ActivatedAt: moment(q.colInt(4))}
 		}

@@ -2,18 +2,24 @@ package sqlite
 
 import (
 	"context"
+	"encoding/json"
 
 	"relais/internal/core"
 	"relais/internal/store"
 )
 
 // PendingFanOuts implements store.Appender.
-func (s *Store) PendingFanOuts(ctx context.Context, limit int) ([]store.FanOut, error) {
+func (s *Store) PendingFanOuts(ctx context.Context, limit int, except ...string) ([]store.FanOut, error) {
 	var orders []store.FanOut
-	err := s.read(ctx, func(c *conn) error {
+	left, err := json.Marshal(append([]string{}, except...))
+	if err != nil {
+		return nil, err
+	}
+	err = s.read(ctx, func(c *conn) error {
 		q := c.q(eventColumns + `, p.header, p.query, p.path, p.body, o.cursor, r.hash` + eventJoins +
 			` JOIN payload p ON p.seq = e.seq JOIN fan_out o ON o.event = e.seq
-			LEFT JOIN route_set r ON r.id = o.route_set ORDER BY o.event LIMIT ?`).int(pageOf(limit))
+			LEFT JOIN route_set r ON r.id = o.route_set
+			WHERE ifnull(r.hash, '') NOT IN (SELECT value FROM json_each(?)) ORDER BY o.event LIMIT ?`).text(string(left)).int(pageOf(limit))
 		for q.next() {
 			orders = append(orders, store.FanOut{Event: scanEvent(q, true), Cursor: q.colText(14), RouteSet: q.colText(15)})
 		}

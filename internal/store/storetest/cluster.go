@@ -10,6 +10,7 @@ import (
 
 var clusterTests = map[string]func(*testing.T, *bench){
 	"the set that was activated last is the active one, over a restart": lastActivation,
+	"a set stays readable after others were activated":                  eachSetIsKept,
 	"nodes tell of themselves, and are alive while their lease holds":   nodesTell,
 }
 
@@ -27,6 +28,26 @@ func lastActivation(t *testing.T, b *bench) {
 		if set.Hash != hash || set.Node != node || string(set.Text) != "text "+hash || string(set.Routes) != `["`+hash+`"]` || !set.ActivatedAt.Equal(b.clock.Now()) {
 			t.Errorf("after activating %s: %+v", hash, set)
 		}
+	}
+}
+
+func eachSetIsKept(t *testing.T, b *bench) {
+	for _, hash := range []string{"one", "two"} {
+		b.must(b.Activate(b.ctx(), store.RouteSet{Hash: hash, Node: node, Routes: []byte(`["` + hash + `"]`)}))
+	}
+	b.restart()
+	for hash, routes := range map[string]string{"one": `["one"]`, "two": `["two"]`, "three": ""} {
+		set, err := b.RouteSet(b.ctx(), hash)
+		b.must(err)
+		if string(set.Routes) != routes || (set.Hash == hash) != (routes != "") {
+			t.Errorf("the set %s is %+v", hash, set)
+		}
+	}
+	named := b.event()
+	named.FanOut, named.RouteSet = true, "four"
+	b.send(named)
+	if set, err := b.RouteSet(b.ctx(), "four"); err != nil || set.Hash != "" {
+		t.Errorf("a set that is only named is %+v, %v", set, err)
 	}
 }
 

@@ -32,6 +32,15 @@ func fanOutIsExpanded(t *testing.T, b *bench) {
 		string(orders[0].Event.Body) != string(first.Event.Body) || orders[1].Cursor != "" {
 		t.Fatalf("orders are %+v", orders)
 	}
+	third := b.event()
+	third.FanOut, third.RouteSet = true, "set-2"
+	b.send(third)
+	for except, want := range map[string]core.EventID{"set-1": third.Event.ID, "set-2": first.Event.ID} {
+		if orders, err = b.PendingFanOuts(b.ctx(), 1, "none", except); err != nil || len(orders) != 1 || orders[0].Event.ID != want {
+			t.Errorf("orders but those of %s: %+v, %v", except, orders, err)
+		}
+	}
+	b.must(b.Expand(b.ctx(), store.ExpandParams{Event: third.Event.ID, Done: true}))
 	b.must(b.Expand(b.ctx(), store.ExpandParams{Event: first.Event.ID, Deliveries: newDeliveries(endpoint("c")), Done: true}))
 	b.must(b.Expand(b.ctx(), store.ExpandParams{Event: second.Event.ID, Done: true}))
 	if orders, err = b.PendingFanOuts(b.ctx(), 10); err != nil || len(orders) != 0 {
