@@ -217,3 +217,17 @@ func TestOneAddressCannotHoldAllTheBytesInFlight(t *testing.T) {
 		t.Errorf("the address that never sends its bodies was answered %v", statuses)
 	}
 }
+
+// A header's memory is taken before anything is known of its sender, and many times its bytes.
+func TestHeadersAreBounded(t *testing.T) {
+	h := open(t, nil)
+	for size, want := range map[int]int{11 << 10: 200, 20 << 10: 431} {
+		header := h.signed(jsonType, quote(1))
+		for i := range size / 16 {
+			header.Set(fmt.Sprintf("X-%05d", i), "1234567")
+		}
+		if got := h.send("POST", "/in/sellsy", header, quote(1)); got.status != want {
+			t.Errorf("a header of %d bytes: answered %d, want %d", size, got.status, want)
+		}
+	}
+}
