@@ -44,10 +44,14 @@ func nodeState(n api.Node) string {
 
 // sameRoutes tells whether a node read the routes that are in force.
 func sameRoutes(n api.Node) string {
-	if n.Routes == n.Active {
+	switch {
+	case n.Unread != "":
+		return "routes_unread"
+	case n.Routes == n.Active:
 		return "routes_same"
+	default:
+		return "routes_other"
 	}
-	return "routes_other"
 }
 
 func (p *program) spool(s *api.Spool) string {

@@ -69,6 +69,7 @@ var messages = map[string]text{
 	"node_gone":              {"gone", "disparu"},
 	"routes_same":            {"in force", "en vigueur"},
 	"routes_other":           {"others are", "d'autres le sont"},
+	"routes_unread":          {"others are, it can't read them", "d'autres le sont, il ne sait pas les lire"},
 	"spool_empty":            {"empty", "vide"},
 	"spool_holds":            {"%d events, %s, %d refused", "%d événements, %s, %d refusés"},
 	"effect_open":            {"nothing was sent", "rien n'a été envoyé"},

@@ -62,6 +62,8 @@ type Deps struct {
 	Store Store
 	// Routes returns the routes in force at the time of the call.
 	Routes func() Routes
+	// Unread is why the routes in force can't be read here, or nil; Routes are then those before. Nil is never.
+	Unread func() error
 	// Sources lists the configured sources' names, so that a pause of a name that doesn't exist is
 	// refused.
 	Sources func() []string

@@ -15,6 +15,7 @@ type Told struct {
 	// it matches, which are the store's newest.
 	Routes string `json:"routes" doc:"Hash of the routes of the configuration that the node read"`
 	Active string `json:"active" doc:"Hash of the routes by which it matches"`
+	Unread string `json:"unread,omitempty" doc:"Why it can't read the active routes, which a newer relais put in force: it takes events in, and leaves their deliveries to others"`
 	Spool  *Spool `json:"spool,omitempty" doc:"What waits in its spool; none where it has no spool"`
 }
 

@@ -72,6 +72,9 @@ func (s *server) registerReplay() {
 const replayBatch = 200
 
 func (s *server) replay(ctx context.Context, in *replayRequest) (*replayResult, error) {
+	if s.Unread != nil && s.Unread() != nil {
+		return nil, s.Unread() // where an event goes today isn't known here
+	}
 	plan := &replayPlan{server: s, routes: s.Routes(), in: &in.Body, chosen: map[place]bool{}, out: Replayed{
 		DryRun: in.Body.DryRun, Deliveries: []ReplayedOne{}, SkippedItems: []NotReplayed{}, SkippedBy: map[string]int{},
 	}}

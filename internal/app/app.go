@@ -13,6 +13,7 @@ import (
 	"log/slog"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -239,9 +240,7 @@ func (a *App) activate(ctx context.Context, g *generation) error {
 		return err
 	}
 	if shared(g.config) {
-		if err := a.setInForce(set); err != nil {
-			return err
-		}
+		a.setInForce(set)
 	}
 	return a.replace(g)
 }
@@ -359,6 +358,9 @@ func (a *App) state() api.State {
 	state := api.State{StartedAt: a.started, Reasons: *a.notReady.Load()}
 	if a.warnings != nil {
 		state.Warnings = a.warnings()
+	}
+	if err := a.unread(); err != nil {
+		state.Warnings = append(slices.Clip(state.Warnings), err.Error())
 	}
 	return state
 }

@@ -27,11 +27,18 @@ const (
 type inForce struct {
 	routes      *route.Set
 	definitions map[core.Destination]string
-	text        string
+	hash, text  string
+	// unread is why this version of relais can't read the set; routes are then those before, good for looking at
+	// what is there. Events are stored with the order to fan them out by the set, which nodes that understand it
+	// work off, and no route is run here.
+	unread error
 }
 
 // match is what ingest asks about an event.
 func (a *App) match(event *core.Event) ingest.Matched {
+	if f := a.inForce.Load(); f != nil && f.unread != nil {
+		return ingest.Matched{FanOut: true, RouteSet: f.hash}
+	}
 	routes := a.routes()
 	deliveries, fanOut := routes.Match(event)
 	return ingest.Matched{Deliveries: deliveries, FanOut: fanOut, RouteSet: routes.Hash()}
@@ -42,7 +49,26 @@ func (a *App) routes() *route.Set {
 	if f := a.inForce.Load(); f != nil {
 		return f.routes
 	}
-	return a.current.Load().routes
+	if own := a.current.Load(); own != nil {
+		return own.routes
+	}
+	return &route.Set{}
+}
+
+// unread is why this node can't read the routes in force; nil where it can.
+func (a *App) unread() error {
+	if f := a.inForce.Load(); f != nil {
+		return f.unread
+	}
+	return nil
+}
+
+// activeHash identifies the routes in force.
+func (a *App) activeHash() string {
+	if f := a.inForce.Load(); f != nil {
+		return f.hash
+	}
+	return a.routes().Hash()
 }
 
 // canRun tells whether a destination's route is in this node's configuration as it is in force. Deliveries
@@ -52,26 +78,28 @@ func (a *App) canRun(g *generation, d core.Destination) bool {
 	if f == nil { // not known yet, where there are other nodes
 		return !shared(g.config)
 	}
-	return f.definitions[d] == g.definitions[d]
+	return f.unread == nil && f.definitions[d] == g.definitions[d]
 }
 
 // stops is what the lanes ask about what died under a node that is gone: it is the routes in force that say it,
 // whether or not this node runs the route.
 func (a *App) stops(d core.Destination) (stops, known bool) {
-	if a.inForce.Load() == nil && shared(a.begun) {
+	if a.inForce.Load() == nil && shared(a.begun) || a.unread() != nil {
 		return false, false
 	}
 	return a.routes().Stops(d)
 }
 
-// setInForce takes over the routes that some node put in force.
-func (a *App) setInForce(set store.RouteSet) error {
-	routes, definitions, err := route.Decode(set.Routes, set.Hash)
-	if err != nil {
-		return err
+// setInForce takes over the routes that some node put in force, or that they can't be read.
+func (a *App) setInForce(set store.RouteSet) {
+	f := &inForce{hash: set.Hash, text: string(set.Routes)}
+	var err error
+	if f.routes, f.definitions, err = route.Decode(set.Routes, set.Hash); err != nil {
+		f.routes, f.definitions = a.routes(), nil
+		f.unread = core.Errorf(core.CodeConflict,
+			"the routes in force, put there by %s, are of another version of relais and can't be read by this one: events are taken in, and everything else is left to nodes of that version (%w)", set.Node, err)
 	}
-	a.inForce.Store(&inForce{routes: routes, definitions: definitions, text: string(set.Routes)})
-	return nil
+	a.inForce.Store(f)
 }
 
 // follow keeps this node on the routes that were activated last.
@@ -95,11 +123,13 @@ func (a *App) followOnce(ctx context.Context) error {
 	case now == nil && !set.ActivatedAt.After(a.current.Load().loadedAt):
 		// The database was away when this node started; nobody has put newer routes in force since.
 		return a.activate(ctx, a.current.Load())
-	case set.Hash == "", now != nil && now.routes.Hash() == set.Hash && now.text == string(set.Routes):
+	case set.Hash == "", now != nil && now.hash == set.Hash && now.text == string(set.Routes):
 		return nil
 	}
-	if err := a.setInForce(set); err != nil {
-		return err
+	a.setInForce(set)
+	if err := a.unread(); err != nil {
+		a.log.ErrorContext(ctx, "another node's routes are in force, and can't be read here: events are taken in, and left to others", "node", set.Node, "hash", set.Hash, "error", err)
+		return nil
 	}
 	own := a.current.Load()
 	left := 0
@@ -139,7 +169,10 @@ func (a *App) tell(ctx context.Context) {
 
 func (a *App) tellOnce(ctx context.Context) error {
 	told := api.Told{
-		Version: a.options.Version, Role: string(a.options.role()), Routes: a.current.Load().routes.Hash(), Active: a.routes().Hash(),
+		Version: a.options.Version, Role: string(a.options.role()), Routes: a.current.Load().routes.Hash(), Active: a.activeHash(),
+	}
+	if err := a.unread(); err != nil {
+		told.Unread = err.Error()
 	}
 	if a.spool != nil {
 		s := a.spool.Status()

@@ -1,7 +1,10 @@
 package app
 
 import (
+	"bytes"
 	"context"
+	"net/http"
+	"strings"
 	"testing"
 	"time"
 
@@ -160,4 +163,107 @@ func TestAnOrderToFanOutIsWorkedOffWithItsOwnRoutes(t *testing.T) {
 			t.Errorf("the event went to %v, its routes were %v", got, want)
 		}
 	}
+}
+
+// TestRoutesOfANewerVersionAreLeftToItsNodes: a newer relais puts routes in force that say more than this one knows.
+func TestRoutesOfANewerVersionAreLeftToItsNodes(t *testing.T) {
+	t.Parallel()
+	r, p := node(t, aSource+oneRoute)
+	const newer = "of-a-newer-version"
+	p.activate(aSource+oneRoute, func(set *store.RouteSet) {
+		set.Hash = newer
+		set.Routes = bytes.Replace(set.Routes, []byte(`"on":`), []byte(`"unless":"night","on":`), 1)
+	})
+	warned := func() bool {
+		_, ready := r.get("http://" + r.at.Admin + "/ready")
+		return strings.Contains(ready, `"status":"ready"`) && strings.Contains(ready, "can't be read by this one")
+	}
+	r.until("a warning in /ready", warned)
+	own := store.NewDelivery{Destination: core.Destination{Tenant: core.DefaultTenant, Kind: core.DestinationRoute, Name: "own"}}
+	waits := accepted(own)
+	if _, err := p.Append(t.Context(), []store.Accepted{waits}); err != nil {
+		t.Fatal(err)
+	}
+	r.lanes.Wake(own.Destination)
+	if status := r.send("other"); status != http.StatusOK {
+		t.Fatalf("a webhook was answered with %d", status)
+	}
+	r.until("word in the list of nodes", func() bool {
+		nodes, err := p.Nodes(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(nodes) == 1 && bytes.Contains(nodes[0].Told, []byte(`"unread"`)) && bytes.Contains(nodes[0].Told, []byte(newer))
+	})
+	response, err := socketClient(r.at.Socket).Post("http://relais/api/v1/replay", "application/json", strings.NewReader(`{"source":"app"}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if text := readAll(t, response); response.StatusCode != http.StatusConflict || !strings.Contains(text, "can't be read") {
+		t.Errorf("a replay was answered with %d %s", response.StatusCode, text)
+	}
+	r.until("that the order is left", func() bool { return strings.Contains(r.log.String(), "left to others to fan out") })
+	for range 3 {
+		if err := r.followOnce(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if orders := p.orders(); len(orders) != 1 || orders[0].RouteSet != newer || orders[0].Cursor != "" {
+		t.Errorf("the event is to be fanned out as %+v", orders)
+	}
+	if n := p.attempted(); n != 0 {
+		t.Errorf("%d deliveries were attempted by routes that can't be read", n)
+	}
+	if n := strings.Count(r.log.String(), "can't be read here: events are taken in"); n != 1 {
+		t.Errorf("the log says so %d times", n)
+	}
+
+	p.activate(aSource+oneRoute, nil)
+	r.until("its own work again", func() bool { return p.attempted() == 1 })
+	if warned() {
+		t.Error("/ready warns on")
+	}
+	if orders := p.orders(); len(orders) != 1 {
+		t.Errorf("%d orders of routes that it can't read are left", len(orders))
+	}
+	p.activate(aSource+oneRoute, func(set *store.RouteSet) { set.Hash = newer })
+	r.until("the order's own deliveries", func() bool { return len(p.orders()) == 0 && p.attempted() == 2 })
+}
+
+// send posts an event to the source app.
+func (r *running) send(typ string) int {
+	r.t.Helper()
+	request, err := http.NewRequestWithContext(r.t.Context(), http.MethodPost, "http://"+r.at.Listen+"/in/app", strings.NewReader(`{"type":"`+typ+`"}`))
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	request.Header.Set("Content-Type", "application/json")
+	status, _ := r.do(request)
+	return status
+}
+
+// orders are those that wait to be fanned out.
+func (p peer) orders() []store.FanOut {
+	p.t.Helper()
+	orders, err := p.PendingFanOuts(p.t.Context(), 10)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	return orders
+}
+
+// attempted counts the deliveries that were tried.
+func (p peer) attempted() int {
+	p.t.Helper()
+	list, err := p.Deliveries(p.t.Context(), store.DeliveryFilter{Limit: 100})
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	n := 0
+	for _, d := range list {
+		if d.Attempts > 0 {
+			n++
+		}
+	}
+	return n
 }

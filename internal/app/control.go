@@ -22,6 +22,7 @@ func (a *App) control() http.Handler {
 	return api.New(api.Deps{
 		Store:          a.store,
 		Routes:         func() api.Routes { return replayRoutes{a.routes(), a.current.Load().routes} },
+		Unread:         a.unread,
 		Sources:        func() []string { return sourceNames(a.current.Load().config) },
 		Where:          where,
 		RetryRejection: retrier(a.store, a.current.Load, a.match, a.stored),

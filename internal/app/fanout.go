@@ -71,7 +71,7 @@ func (f *fanner) round(ctx context.Context) (more bool, err error) {
 // was put in force by a version of relais whose routes this one can't read. A set that was never written down is
 // one of an earlier version of relais: the one in force stands for it.
 func (f *fanner) setOf(ctx context.Context, hash string) (*route.Set, error) {
-	inForce := f.routes()
+	inForce, read := f.routes(), f.unread() == nil
 	if inForce.Hash() == hash {
 		return inForce, nil
 	}
@@ -83,7 +83,7 @@ func (f *fanner) setOf(ctx context.Context, hash string) (*route.Set, error) {
 		return nil, err
 	}
 	set := inForce
-	if written.Hash != "" {
+	if written.Hash != "" || !read {
 		if set, _, err = route.Decode(written.Routes, hash); err != nil {
 			f.log.WarnContext(ctx, "events are left to others to fan out: the routes that they came in under can't be read here", "hash", hash, "error", err)
 			f.others = append(f.others, hash)

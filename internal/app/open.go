@@ -89,9 +89,7 @@ func Drain(ctx context.Context, o Options, dir string, progress func(moved, wait
 			err = core.Errorf(core.CodeConflict, "no routes are in force in that store: start a relais on it first")
 		}
 		if err == nil {
-			err = a.setInForce(set)
-		}
-		if err == nil {
+			a.setInForce(set)
 			a.direct(batch)
 		}
 		return err

@@ -1,6 +1,7 @@
 package route
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -58,10 +59,14 @@ func definitionOf(r *config.Route, hide *strings.Replacer, with any) (string, er
 }
 
 // Decode makes the set that a node encoded: what it matches, and each route's definition. It can't run
-// any step.
+// any step. A set that says more than this version knows is refused, not read in part: events would go
+// elsewhere than on the nodes that understand it. So a later version writes down a new member only for a
+// route that uses it.
 func Decode(text json.RawMessage, hash string) (*Set, map[core.Destination]string, error) {
 	var list []shared
-	if err := json.Unmarshal(text, &list); err != nil {
+	decoder := json.NewDecoder(bytes.NewReader(text))
+	decoder.DisallowUnknownFields()
+	if err := decoder.Decode(&list); err != nil {
 		return nil, nil, fmt.Errorf("the routes that another node put in force can't be read: %w", err)
 	}
 	routes := make([]config.Route, len(list))

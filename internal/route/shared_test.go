@@ -63,7 +63,11 @@ func TestADefinitionChangesWithItsRouteAndNotWithASecret(t *testing.T) {
 }
 
 func TestDamagedSetIsRefused(t *testing.T) {
-	if _, _, err := Decode([]byte(`{"name":`), "x"); err == nil {
-		t.Error("a set that can't be read was taken")
+	for _, text := range []string{
+		`{"name":`, `[{"name":"a","definition":"d","on":["s/x"],"priority":2,"unless":"night"}]`, `[{"name":"a","on":["s/x/y"],"priority":2}]`,
+	} {
+		if _, _, err := Decode([]byte(text), "x"); err == nil {
+			t.Errorf("a set that can't be read was taken: %s", text)
+		}
 	}
 }
