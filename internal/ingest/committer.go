@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -207,24 +208,58 @@ func signal(c chan struct{}) {
 }
 
 // settle stores a batch, or the parts of it that can be stored. An error that is the store's own refuses
-// all at once: nothing in the batch could change it. Any other is the fault of an event in it, which is
+// all at once: nothing in the batch could change it, unless it names the events that others keep back; these are
+// refused, and the rest goes on without them. Any other is the fault of an event in it, which is
 // found by halves, so that it is refused alone.
 func (w *worker) settle(batch []*pending, splits *int) {
 	err := w.append(batch)
+	var busy *store.BusyError
 	switch {
 	case err == nil:
 		return
-	case len(batch) == 1, unavailable(err), *splits <= 0:
-		w.log.Error("events could not be stored; they were answered with 503", "events", len(batch), "error", err)
-		for _, p := range batch {
-			p.done <- result{err: err}
+	case len(batch) == 1, *splits <= 0:
+		w.refuse(batch, err)
+		return
+	case errors.As(err, &busy):
+		held, free := apart(batch, busy.Events)
+		w.refuse(held, err)
+		if len(held) > 0 && len(free) > 0 {
+			*splits--
+			w.settle(free, splits)
+		} else {
+			w.refuse(free, err)
 		}
+		return
+	case unavailable(err):
+		w.refuse(batch, err)
 		return
 	}
 	*splits -= 2
 	half := len(batch) / 2
 	w.settle(batch[:half], splits)
 	w.settle(batch[half:], splits)
+}
+
+func (w *worker) refuse(batch []*pending, err error) {
+	if len(batch) == 0 {
+		return
+	}
+	w.log.Error("events could not be stored; they were answered with 503", "events", len(batch), "error", err)
+	for _, p := range batch {
+		p.done <- result{err: err}
+	}
+}
+
+// apart takes the named events out of a batch.
+func apart(batch []*pending, names []core.EventID) (named, others []*pending) {
+	for _, p := range batch {
+		if slices.Contains(names, p.accepted.Event.ID) {
+			named = append(named, p)
+		} else {
+			others = append(others, p)
+		}
+	}
+	return named, others
 }
 
 func unavailable(err error) bool {

@@ -108,6 +108,35 @@ func TestStoreThatIsAwayIsNotAskedForEachHalf(t *testing.T) {
 	}
 }
 
+// TestEventsThatOthersKeepBackAreRefusedAlone: the first further event in the second try is kept back too.
+func TestEventsThatOthersKeepBackAreRefusedAlone(t *testing.T) {
+	m := newMemory()
+	calls := 0
+	results := commitAll(t, m, 300, func(batch []store.Accepted) error {
+		calls++
+		for _, back := range [][]string{{"7", "8"}, {"9"}} {
+			busy := store.BusyError{Cause: fmt.Errorf("held: %w", store.ErrUnavailable)}
+			for i := range batch {
+				if slices.Contains(back, batch[i].Event.Type) {
+					busy.Events = append(busy.Events, batch[i].Event.ID)
+				}
+			}
+			if len(busy.Events) > 0 {
+				return fmt.Errorf("appending: %w", &busy)
+			}
+		}
+		return nil
+	})
+	for i, r := range results {
+		if kept := i >= 7 && i <= 9; kept != (r.err != nil) || !kept && r.appended.Seq == 0 {
+			t.Errorf("event %d: %+v", i, r)
+		}
+	}
+	if calls != 4 {
+		t.Errorf("the store was asked %d times, want 1 before and 3", calls)
+	}
+}
+
 func TestManyCulpritsDoNotMakeAStormOfTransactions(t *testing.T) {
 	m := newMemory()
 	calls := 0

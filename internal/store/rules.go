@@ -23,6 +23,17 @@ func (e *Away) Unwrap() error { return e.Cause }
 // Is makes it ErrUnavailable.
 func (e *Away) Is(target error) bool { return target == ErrUnavailable }
 
+// BusyError says that these events of a batch can't be stored now, because others hold what they need, while the
+// rest could be. Nothing of the batch was stored. It is ErrUnavailable by its cause.
+type BusyError struct {
+	Events []core.EventID
+	Cause  error
+}
+
+func (e *BusyError) Error() string { return e.Cause.Error() }
+
+func (e *BusyError) Unwrap() error { return e.Cause }
+
 // Check refuses a scope that isn't one, or whose name is missing.
 func (s PauseScope) Check(name string) error {
 	switch s {

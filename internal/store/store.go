@@ -44,7 +44,7 @@ type Appender interface {
 	// to disk, one result for each, in order. An event whose dedup key was seen within its window is
 	// stored as a repeat, linked to the first, without deliveries. Append is atomic: on an error none
 	// of the batch is stored. It is idempotent by event id: an id that is already stored is reported
-	// as it was, and nothing is stored again.
+	// as it was, and nothing is stored again. A BusyError names the events without which the batch may be stored.
 	Append(ctx context.Context, batch []Accepted) ([]Appended, error)
 	// PendingFanOuts returns up to limit orders to fan out, oldest first, but those made for the sets of routes
 	// with these hashes.

@@ -46,10 +46,19 @@ func (s *Store) Append(ctx context.Context, batch []store.Accepted) ([]store.App
 		if err == nil {
 			return p.finished(), nil
 		}
-		if stateOf(err) != uniqueViolation || try == tries {
+		switch {
+		case stateOf(err) == lockTimeout && len(p.rows.chains) > 0:
+			if busy := p.busy(ctx, s, err); busy != nil {
+				return nil, busy
+			}
+			if try > 0 {
+				return nil, err
+			}
+		case stateOf(err) != uniqueViolation || try == tries:
 			return nil, err
+		default:
+			look = true
 		}
-		look = true
 	}
 }
 
