@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"net/http"
 	"time"
+
+	"relais/internal/store"
 )
 
 // Told is what a node says of itself, every few seconds.
@@ -16,11 +18,12 @@ type Told struct {
 	Routes string `json:"routes" doc:"Hash of the routes of the configuration that the node read"`
 	Active string `json:"active" doc:"Hash of the routes by which it matches"`
 	Unread string `json:"unread,omitempty" doc:"Why it can't read the active routes, which a newer relais put in force: it takes events in, and leaves their deliveries to others"`
-	Spool  *Spool `json:"spool,omitempty" doc:"What waits in its spool; none where it has no spool"`
+	Spool  *Spool `json:"spool,omitempty" doc:"What waits in its spool; none where it has no spool, or where a later node has that spool"`
 }
 
 // Spool is what a node acknowledged while the database was away.
 type Spool struct {
+	ID     string    `json:"id,omitempty" doc:"Names the spool's folder, which outlives the node"`
 	State  string    `json:"state" enum:"direct,spooling,draining"`
 	Events int       `json:"events"`
 	Bytes  int64     `json:"bytes"`
@@ -49,6 +52,16 @@ func (s *server) listNodes(ctx context.Context, _ *struct{}) (*nodeList, error) 
 	if err != nil {
 		return nil, err
 	}
+	out, err := Nodes(nodes)
+	if err != nil {
+		return nil, err
+	}
+	return &nodeList{List[Node]{Items: out}}, nil
+}
+
+// Nodes reads what nodes said of themselves. What a node said of its spool counts until another one, a later life of
+// the same folder, says it.
+func Nodes(nodes []store.Node) ([]Node, error) {
 	out := make([]Node, len(nodes))
 	for i, n := range nodes {
 		out[i] = Node{Name: n.Name, State: "gone", Since: n.Since.UTC(), BeatAt: n.BeatAt.UTC(), Running: n.Running}
@@ -61,5 +74,16 @@ func (s *server) listNodes(ctx context.Context, _ *struct{}) (*nodeList, error) 
 			}
 		}
 	}
-	return &nodeList{List[Node]{Items: out}}, nil
+	last := map[string]time.Time{}
+	for _, n := range out {
+		if n.Spool != nil && n.Spool.ID != "" && n.BeatAt.After(last[n.Spool.ID]) {
+			last[n.Spool.ID] = n.BeatAt
+		}
+	}
+	for i, n := range out {
+		if n.Spool != nil && n.Spool.ID != "" && n.BeatAt.Before(last[n.Spool.ID]) {
+			out[i].Spool = nil
+		}
+	}
+	return out, nil
 }

@@ -2,12 +2,10 @@ package app
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"strings"
 	"time"
 
-	"relais/internal/api"
 	"relais/internal/core"
 	"relais/internal/ingest"
 	"relais/internal/route"
@@ -17,7 +15,6 @@ import (
 const (
 	// followEvery bounds how long a node matches by routes that another one has replaced.
 	followEvery = time.Second
-	tellEvery   = 3 * time.Second
 	// beatLease is as the lanes' own, so that all nodes count as gone after the same time.
 	beatLease = 7500 * time.Millisecond
 )
@@ -153,36 +150,6 @@ func (a *App) beat(ctx context.Context) {
 			return
 		}
 	}
-}
-
-// tell keeps what this node says of itself in the store.
-func (a *App) tell(ctx context.Context) {
-	for {
-		if err := a.tellOnce(ctx); err != nil && !errors.Is(err, store.ErrUnavailable) {
-			a.complain(ctx, "telling of this node", err)
-		}
-		if !wait(ctx, tellEvery) {
-			return
-		}
-	}
-}
-
-func (a *App) tellOnce(ctx context.Context) error {
-	told := api.Told{
-		Version: a.options.Version, Role: string(a.options.role()), Routes: a.current.Load().routes.Hash(), Active: a.activeHash(),
-	}
-	if err := a.unread(); err != nil {
-		told.Unread = err.Error()
-	}
-	if a.spool != nil {
-		s := a.spool.Status()
-		told.Spool = &api.Spool{State: string(s.State), Events: s.Events, Bytes: s.Bytes, Oldest: s.Oldest, Aside: s.Aside}
-	}
-	text, err := json.Marshal(told)
-	if err != nil {
-		return err
-	}
-	return a.store.Tell(ctx, a.node, text)
 }
 
 // rematch finds where spooled events go by the routes that are in force now.

@@ -8,6 +8,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+	"github.com/jackc/pgx/v5"
+
 	"relais/internal/core"
 	"relais/internal/store"
 	"relais/internal/store/postgres"
@@ -179,7 +182,7 @@ func TestRoutesOfANewerVersionAreLeftToItsNodes(t *testing.T) {
 		return strings.Contains(ready, `"status":"ready"`) && strings.Contains(ready, "can't be read by this one")
 	}
 	r.until("a warning in /ready", warned)
-	own := store.NewDelivery{Destination: core.Destination{Tenant: core.DefaultTenant, Kind: core.DestinationRoute, Name: "own"}}
+	own := store.NewDelivery{Destination: routeTo("own")}
 	waits := accepted(own)
 	if _, err := p.Append(t.Context(), []store.Accepted{waits}); err != nil {
 		t.Fatal(err)
@@ -266,4 +269,73 @@ func (p peer) attempted() int {
 		}
 	}
 	return n
+}
+
+// TestNodesThatAreLongGoneAreForgotten: but not what waits on the disk of one.
+func TestNodesThatAreLongGoneAreForgotten(t *testing.T) {
+	t.Parallel()
+	r, p := node(t, aSource+oneRoute)
+	long := time.Now().Add(-forgetAfter - time.Hour)
+	was := func(name, told string, at time.Time) {
+		t.Helper()
+		if err := p.Beat(t.Context(), name, beatLease); err != nil {
+			t.Fatal(err)
+		}
+		if err := p.Tell(t.Context(), name, []byte(told)); err != nil {
+			t.Fatal(err)
+		}
+		r.exec("UPDATE node SET beat = $2 WHERE name = $1", name, at.UnixMicro())
+	}
+	was("empty", `{"spool":{"events":0}}`, long)
+	was("no-spool", `{"version":"1"}`, long)
+	was("spooled", `{"spool":{"id":"a","events":3}}`, long)
+	was("aside", `{"spool":{"aside":1}}`, long)
+	was("recent", `{}`, time.Now().Add(-forgetAfter+time.Hour))
+	was("life-1", `{"spool":{"id":"b","events":7}}`, long)
+	was("life-2", `{"spool":{"id":"b","events":0}}`, time.Now().Add(-time.Hour))
+	kept := func() map[string]bool {
+		t.Helper()
+		if err := r.forgetOnce(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		nodes, err := p.Nodes(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		names := map[string]bool{}
+		for _, n := range nodes {
+			names[n.Name] = true
+		}
+		return names
+	}
+	want := map[string]bool{r.node: true, "spooled": true, "aside": true, "recent": true, "life-2": true}
+	if diff := cmp.Diff(want, kept()); diff != "" {
+		t.Errorf("kept (-want +got):\n%s", diff)
+	}
+	if err := emptied(t.Context(), p, "a"); err != nil {
+		t.Fatal(err)
+	}
+	delete(want, "spooled")
+	if diff := cmp.Diff(want, kept()); diff != "" {
+		t.Errorf("kept after its spool was drained (-want +got):\n%s", diff)
+	}
+}
+
+func routeTo(name string) core.Destination {
+	return core.Destination{Tenant: core.DefaultTenant, Kind: core.DestinationRoute, Name: name}
+}
+
+// exec changes the database.
+func (r *running) exec(sql string, args ...any) {
+	r.t.Helper()
+	db, err := pgx.Connect(r.t.Context(), r.begun.Store.Reveal())
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	if _, err := db.Exec(r.t.Context(), sql, args...); err != nil {
+		r.t.Fatal(err)
+	}
+	if err := db.Close(r.t.Context()); err != nil {
+		r.t.Fatal(err)
+	}
 }

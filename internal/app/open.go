@@ -95,6 +95,9 @@ func Drain(ctx context.Context, o Options, dir string, progress func(moved, wait
 		return err
 	}
 	drained, err := spool.Drain(ctx, dir, opened, rematch, progress)
+	if err == nil && drained.Aside == 0 {
+		err = emptied(ctx, opened, drained.ID)
+	}
 	return drained, errors.Join(err, opened.Close())
 }
 

@@ -96,7 +96,7 @@ func (a *App) keepers() []func(context.Context) {
 	if a.options.role() == RoleIngest {
 		keepers = append(keepers, a.beat)
 	} else {
-		keepers = append(keepers, a.retain, a.recount, a.fanOut)
+		keepers = append(keepers, a.retain, a.recount, a.fanOut, a.forget)
 	}
 	if shared(a.begun) {
 		keepers = append(keepers, a.follow)

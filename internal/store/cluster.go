@@ -18,6 +18,9 @@ type Cluster interface {
 	Tell(ctx context.Context, node string, told json.RawMessage) error
 	// Nodes lists the nodes of which anything is known, by name.
 	Nodes(ctx context.Context) ([]Node, error)
+	// Forget removes what is known of a node that was silent for that long and under whose name nothing runs, and
+	// tells whether it did. A node that comes back after that is known again by its next beat.
+	Forget(ctx context.Context, node string, silent time.Duration) (bool, error)
 }
 
 // Node is one process that works on the store, or did.

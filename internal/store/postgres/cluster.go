@@ -47,6 +47,18 @@ func (s *Store) Tell(ctx context.Context, node string, told json.RawMessage) err
 	})
 }
 
+// Forget implements store.Cluster. A beat or a take-over at the same time locks the row, and is seen.
+func (s *Store) Forget(ctx context.Context, node string, silent time.Duration) (bool, error) {
+	forgotten := false
+	err := s.transact(ctx, func(t *tx) error {
+		n, err := t.affect(`DELETE FROM node n WHERE n.name = $1 AND n.beat + n.lease + $2 < relais_now($3)
+			AND NOT EXISTS (SELECT FROM delivery d WHERE d.state = 1 AND d.node = n.name)`, node, silent.Microseconds(), t.now)
+		forgotten = n > 0
+		return err
+	})
+	return forgotten, err
+}
+
 // Nodes implements store.Cluster.
 func (s *Store) Nodes(ctx context.Context) ([]store.Node, error) {
 	var nodes []store.Node

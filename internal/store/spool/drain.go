@@ -16,6 +16,8 @@ import (
 
 // Drained is what a Drain did.
 type Drained struct {
+	// ID names the folder, as Status does; "" where it has no name.
+	ID    string
 	Moved int
 	// Aside are events that the store refuses: they are still in the folder.
 	Aside int
@@ -43,6 +45,9 @@ func Drain(ctx context.Context, dir string, remote Remote, rematch Rematch, prog
 				progress(done.Moved, d.figures.Load().waiting)
 			}
 		},
+	}
+	if done.ID, err = idOf(dir); err != nil {
+		return done, err
 	}
 	err = m.drain(ctx)
 	done.Aside = d.figures.Load().aside

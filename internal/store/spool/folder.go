@@ -2,6 +2,7 @@ package spool
 
 import (
 	"context"
+	"crypto/rand"
 	"database/sql"
 	_ "embed" // the schema
 	"errors"
@@ -28,6 +29,32 @@ const (
 
 //go:embed schema.sql
 var schema string
+
+// idName is the file with the folder's name. A node has another name in each life, and the folder is the same.
+const idName = "id"
+
+// idOf returns the folder's name; "" where it has none.
+func idOf(dir string) (string, error) {
+	text, err := os.ReadFile(filepath.Join(dir, idName)) //nolint:gosec // the operator's folder
+	if errors.Is(err, fs.ErrNotExist) {
+		err = nil
+	}
+	return strings.TrimSpace(string(text)), err
+}
+
+// name gives the folder a name, where it has none. The caller holds the lock.
+func name(dir string) (string, error) {
+	id, err := idOf(dir)
+	if err != nil || id != "" {
+		return id, err
+	}
+	id = rand.Text()
+	made := filepath.Join(dir, idName+".new")
+	if err := os.WriteFile(made, []byte(id+"\n"), 0o600); err != nil {
+		return "", err
+	}
+	return id, os.Rename(made, filepath.Join(dir, idName))
+}
 
 // openDisk opens the folder's spool and locks it.
 func openDisk(dir string, maxBytes int64) (*disk, error) {

@@ -49,7 +49,7 @@ func TestFolderIsPrivate(t *testing.T) {
 	s := start(t, Options{Store: remote, Dir: dir})
 	mustAppend(t, s, events(0, 3))
 	entries, err := os.ReadDir(dir)
-	if err != nil || len(entries) != 2 {
+	if err != nil || len(entries) != 3 {
 		t.Errorf("%d files, %v", len(entries), err)
 	}
 	for _, e := range entries {
@@ -161,6 +161,7 @@ func TestDrainRescuesADeadNodesSpool(t *testing.T) {
 		mustAppend(t, s, batch)
 		all = append(all, batch...)
 	}
+	id := s.Status().ID
 	end(s)
 	if _, err := Drain(t.Context(), dir, remote, toRoute, nil); core.CodeOf(err) != core.CodeUnavailable {
 		t.Errorf("with the store away: %v", err)
@@ -178,12 +179,38 @@ func TestDrainRescuesADeadNodesSpool(t *testing.T) {
 	}
 	last := 0
 	done, err = Drain(t.Context(), dir, remote, toRoute, func(_, waiting int) { last = waiting })
-	if err != nil || done != (Drained{Moved: 1500 - maxBatch}) || last != 0 {
+	if err != nil || done != (Drained{ID: id, Moved: 1500 - maxBatch}) || id == "" || last != 0 {
 		t.Errorf("%+v, %d waiting, %v", done, last, err)
 	}
 	wantStored(t, remote.store, all)
-	if done, err := Drain(t.Context(), dir, remote, toRoute, nil); err != nil || done != (Drained{}) {
+	if done, err := Drain(t.Context(), dir, remote, toRoute, nil); err != nil || done != (Drained{ID: id}) {
 		t.Errorf("an empty spool: %+v, %v", done, err)
+	}
+}
+
+func TestAFolderKeepsItsNameInEachLife(t *testing.T) {
+	dir := t.TempDir()
+	life := func(dir string) string {
+		t.Helper()
+		s, err := New(Options{Dir: dir, Store: &fickle{}, Rematch: toRoute})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = s.Close() }()
+		return s.Status().ID
+	}
+	first := life(dir)
+	if second := life(dir); first == "" || second != first {
+		t.Errorf("the folder is %q, and then %q", first, second)
+	}
+	if other := life(t.TempDir()); other == first {
+		t.Error("two folders have one name")
+	}
+	if err := os.WriteFile(filepath.Join(dir, idName), nil, 0o600); err != nil { // as a power cut leaves it
+		t.Fatal(err)
+	}
+	if life(dir) == "" {
+		t.Error("a folder whose name was lost got none")
 	}
 }
 

@@ -22,7 +22,8 @@
 // The folder holds spool.db, a SQLite database (its header's application id is "rlsp"), with SQLite's own
 // spool.db-wal beside it: copy both or none. Its tables are described in schema.sql. The process that uses it
 // holds SQLite's exclusive lock on spool.db, which ends with the process; a second one is refused. When a
-// spool is empty again, its file is emptied too: what was moved is nowhere in the folder.
+// spool is empty again, its file is emptied too: what was moved is nowhere in the folder. The file "id" beside it
+// names the folder, whichever node it serves.
 package spool
 
 import (
@@ -75,6 +76,7 @@ type Options struct {
 // Spool is a store's Append that goes on while the store is away. Run must run for events to be moved.
 type Spool struct {
 	mover
+	id      string
 	bound   time.Duration
 	closing context.Context
 	stop    context.CancelFunc
@@ -105,7 +107,12 @@ func New(o Options) (*Spool, error) {
 	if err != nil {
 		return nil, err
 	}
+	id, err := name(o.Dir)
+	if err != nil {
+		o.Log.Warn("the spool's folder can't be named: another life of this node can't be told to have emptied it", "error", err)
+	}
 	s := &Spool{
+		id:    id,
 		mover: mover{disk: d, remote: o.Store, rematch: o.Rematch, log: o.Log, now: o.Now},
 		bound: o.Bound, changed: make(chan struct{}),
 	}

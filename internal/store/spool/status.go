@@ -16,6 +16,8 @@ const (
 
 // Status is how the spool stands.
 type Status struct {
+	// ID names the folder; "" where that failed.
+	ID    string
 	State State
 	// Events and Bytes wait to be moved; Oldest is when the first of them was received, zero when none is.
 	Events int
@@ -54,7 +56,7 @@ func (s *Spool) Status() Status {
 		state = StateDraining
 	}
 	return Status{
-		State: state, Events: f.waiting, Bytes: f.bytes, Oldest: f.oldest, Aside: f.aside, AsideBytes: f.asideBytes, MaxBytes: s.disk.max,
+		ID: s.id, State: state, Events: f.waiting, Bytes: f.bytes, Oldest: f.oldest, Aside: f.aside, AsideBytes: f.asideBytes, MaxBytes: s.disk.max,
 		Spooled: s.history.spooled, Moved: s.history.moved, LastError: s.history.err, LastErrorAt: s.history.at,
 	}
 }

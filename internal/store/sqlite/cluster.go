@@ -45,6 +45,23 @@ func (s *Store) Tell(ctx context.Context, node string, told json.RawMessage) err
 	})
 }
 
+// Forget implements store.Cluster. What a node did goes on naming its life: that stays, and is no longer listed.
+func (s *Store) Forget(ctx context.Context, node string, silent time.Duration) (bool, error) {
+	forgotten := false
+	err := s.do(ctx, outcome, func(t *tx) error {
+		q := t.c.q(`SELECT count(*) FROM life l WHERE node = ?1 AND beat > 0
+			AND NOT EXISTS (SELECT 1 FROM life WHERE node = ?1 AND beat + lease + ?2 >= ?3)
+			AND NOT EXISTS (SELECT 1 FROM delivery WHERE state = 1 AND life IN (SELECT id FROM life WHERE node = ?1))`).
+			text(node).int(silent.Microseconds()).int(t.now)
+		forgotten = q.next() && q.colInt(0) > 0
+		if err := q.end(); err != nil || !forgotten {
+			return err
+		}
+		return t.c.q("UPDATE life SET beat = 0, told = NULL WHERE node = ?").text(node).exec()
+	})
+	return forgotten, err
+}
+
 // Nodes implements store.Cluster. Of the lives of a name, the newest counts; the folder's lock proves that
 // no other process lives, so a node that is listed here as alive has a lease that hasn't lapsed.
 func (s *Store) Nodes(ctx context.Context) ([]store.Node, error) {
@@ -53,7 +70,7 @@ func (s *Store) Nodes(ctx context.Context) ([]store.Node, error) {
 	err := s.read(ctx, func(c *conn) error {
 		q := c.q(`SELECT l.node, l.since, l.beat, l.lease, l.told,
 			(SELECT count(*) FROM delivery WHERE state = 1 AND life IN (SELECT id FROM life WHERE node = l.node))
-			FROM life l WHERE l.id IN (SELECT max(id) FROM life GROUP BY node) ORDER BY l.node`)
+			FROM life l WHERE l.beat > 0 AND l.id IN (SELECT max(id) FROM life GROUP BY node) ORDER BY l.node`)
 		for q.next() {
 			beat, lease := q.colInt(2), q.colInt(3)
 			nodes = append(nodes, store.Node{

@@ -11,6 +11,7 @@ import (
 var clusterTests = map[string]func(*testing.T, *bench){
 	"the set that was activated last is the active one, over a restart": lastActivation,
 	"a set stays readable after others were activated":                  eachSetIsKept,
+	"a node that was silent for long and holds nothing is forgotten":    silentIsForgotten,
 	"nodes tell of themselves, and are alive while their lease holds":   nodesTell,
 }
 
@@ -28,6 +29,45 @@ func lastActivation(t *testing.T, b *bench) {
 		if set.Hash != hash || set.Node != node || string(set.Text) != "text "+hash || string(set.Routes) != `["`+hash+`"]` || !set.ActivatedAt.Equal(b.clock.Now()) {
 			t.Errorf("after activating %s: %+v", hash, set)
 		}
+	}
+}
+
+func silentIsForgotten(t *testing.T, b *bench) {
+	const silent = 24 * time.Hour
+	forget := func(node string, want bool) {
+		t.Helper()
+		got, err := b.Forget(b.ctx(), node, silent)
+		b.must(err)
+		if got != want {
+			t.Errorf("%s was forgotten: %t, want %t", node, got, want)
+		}
+	}
+	b.must(b.Beat(b.ctx(), node, 10*time.Second))
+	b.send(b.event(route("facture")))
+	held := b.claimOne()
+	b.must(b.Tell(b.ctx(), "node-2", []byte(`{}`)))
+	b.must(b.Beat(b.ctx(), "node-2", 10*time.Second))
+	b.must(b.Tell(b.ctx(), "node-3", []byte(`{}`))) // it died before its first beat
+	b.advance(silent + 10*time.Second)
+	forget("node-2", false)
+	forget("node-3", true)
+	b.advance(time.Millisecond)
+	forget(node, false) // something runs under its name
+	forget("node-2", true)
+	forget("node-2", false)
+	forget("nobody", false)
+	b.restart()
+	nodes, err := b.Nodes(b.ctx())
+	b.must(err)
+	if len(nodes) != 1 || nodes[0].Name != node {
+		t.Errorf("left are %+v", nodes)
+	}
+	b.must(b.Beat(b.ctx(), "node-2", 10*time.Second))
+	if nodes, err = b.Nodes(b.ctx()); err != nil || len(nodes) != 2 || !nodes[1].Alive || len(nodes[1].Told) != 0 {
+		t.Errorf("back is %+v, %v", nodes, err)
+	}
+	if d := b.delivery(held.Delivery.ID); d.State != core.StateRunning {
+		t.Errorf("the delivery is %s", d.State)
 	}
 }
 
