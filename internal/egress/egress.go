@@ -29,8 +29,8 @@ const (
 	defaultMaxResponse = 1 << 20
 	connectTimeout     = 10 * time.Second
 	maxHeaderBytes     = 64 << 10
-	idlePerHost        = 64
-	idleInAll          = 256
+	idlePerHost        = 256
+	idleInAll          = 1024
 	idleTimeout        = 60 * time.Second
 )
 

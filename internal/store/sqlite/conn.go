@@ -54,6 +54,10 @@ func connect(path string, mode openMode, pragmas ...string) (*conn, error) {
 	if rc == sqlite3.SQLITE_OK {
 		rc = sqlite3.Xsqlite3_extended_result_codes(c.tls, c.db, 1)
 	}
+	if rc == sqlite3.SQLITE_OK {
+		// Plans don't depend on parameters: else each new LIMIT has its statement prepared again.
+		rc = sqlite3.Xsqlite3_db_config(c.tls, c.db, sqlite3.SQLITE_DBCONFIG_ENABLE_QPSG, libc.VaList(c.scratch, 1, uintptr(0)))
+	}
 	if rc != sqlite3.SQLITE_OK {
 		err := c.failure(rc, "open")
 		c.close()
