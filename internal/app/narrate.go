@@ -1,6 +1,7 @@
 package app
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"encoding/json"
@@ -48,6 +49,9 @@ func (w watched) SaveStep(ctx context.Context, holder store.Holder, result store
 
 func (n *narrator) note(id core.DeliveryID, results []store.StepResult) {
 	for i := range results {
+		if !bytes.Contains(results[i].Result, []byte(`"total_incl_tax"`)) {
+			continue
+		}
 		var m made
 		if json.Unmarshal(results[i].Result, &m) == nil && m.ID != "" && m.Total != "" {
 			n.made.Store(id, m)

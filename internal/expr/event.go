@@ -42,6 +42,9 @@ func EventVars(event *core.Event, normalized map[string]any) (map[string]any, er
 
 func firstValues(raw string) map[string]any {
 	out := map[string]any{}
+	if raw == "" {
+		return out
+	}
 	values, _ := url.ParseQuery(raw) // it keeps what could be read
 	for name, list := range values {
 		out[validText(name)] = validText(list[0])

@@ -43,7 +43,7 @@ type run struct {
 	*Program
 	claimed *store.Claimed
 	holder  store.Holder
-	event   map[string]any // nil until an expression needs it
+	scope   expr.Vars // what expressions see; nil until one is evaluated
 	dataErr error
 	failure map[string]any     // on_dead only
 	results map[string]any     // steps.<id>
@@ -176,8 +176,7 @@ func (r *run) attempt(ctx context.Context, s *compiled, effects *heldEffects) (r
 	d := &r.claimed.Delivery
 	call := &Call{
 		With: with, Connection: s.connection, ConnectionName: s.connectionName, StepID: s.ID,
-		Delivery: *d, Event: &r.claimed.Event, IdempotencyKey: idempotencyKey(d, s.ID), Effects: effects,
-		Log: r.o.Log.With("delivery", d.ID.String(), "route", r.name, "step", s.ID), Now: r.o.Now,
+		Delivery: *d, Event: &r.claimed.Event, IdempotencyKey: idempotencyKey(d, s.ID), Effects: effects, Now: r.o.Now,
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.Timeout)
 	defer cancel()
@@ -192,7 +191,7 @@ func (r *run) attempt(ctx context.Context, s *compiled, effects *heldEffects) (r
 
 // evaluate computes a step's parameters.
 func (r *run) evaluate(ctx context.Context, s *compiled) (map[string]any, error) {
-	with := map[string]any{}
+	with := make(map[string]any, len(s.params))
 	for _, p := range s.params {
 		if p.template == nil {
 			if p.Default != nil {
@@ -257,14 +256,16 @@ func (r *run) expressionFailure(ctx context.Context, err error) error {
 
 // vars are what expressions see now. Reading the body is put off until one looks.
 func (r *run) vars() expr.Vars {
-	if r.event == nil {
-		r.event, r.dataErr = eventVars(&r.claimed.Event)
+	if r.scope != nil {
+		return r.scope
 	}
-	vars := expr.Vars{"event": r.event, "steps": r.results}
+	var event map[string]any
+	event, r.dataErr = eventVars(&r.claimed.Event)
+	r.scope = expr.Vars{"event": event, "steps": r.results}
 	if r.failure != nil {
-		vars["failure"] = r.failure
+		r.scope["failure"] = r.failure
 	}
-	return vars
+	return r.scope
 }
 
 // save keeps a finished step's result before the next step may start. What was only skipped would be

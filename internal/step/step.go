@@ -10,7 +10,6 @@ package step
 import (
 	"context"
 	"encoding/json"
-	"log/slog"
 	"slices"
 	"time"
 
@@ -106,7 +105,6 @@ type Call struct {
 	// IdempotencyKey is the same for every attempt of this step of this delivery.
 	IdempotencyKey string
 	Effects        Effects
-	Log            *slog.Logger
 	Now            func() time.Time
 }
 

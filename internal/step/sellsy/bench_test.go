@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
-	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"sync"
@@ -277,7 +276,7 @@ func (b *bench) attempt(holder store.Holder, account *Connection, with map[strin
 		With: with, Connection: account, ConnectionName: "compta", StepID: "facture",
 		Delivery: core.Delivery{ID: holder.Delivery, Claim: holder.Claim}, Event: b.event,
 		Effects: &ledgerOf{book: b.book, holder: holder, states: map[string]store.EffectState{}},
-		Log:     slog.New(slog.DiscardHandler), Now: time.Now,
+		Now:     time.Now,
 	})
 }
 
