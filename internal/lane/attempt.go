@@ -41,7 +41,7 @@ func (l *Lanes) start(claimed []store.Claimed, now time.Time) {
 			continue
 		}
 		l.metrics.AttemptStarted()
-		l.attempts.Go(func() { l.attempt(lanes[i], c, settings, runner) })
+		l.attempts.run(func() { l.attempt(lanes[i], c, settings, runner) })
 	}
 }
 

@@ -45,7 +45,7 @@ type Lanes struct {
 	storePause time.Duration
 	storeAfter time.Time
 
-	attempts      sync.WaitGroup
+	attempts      *workers
 	attemptsCtx   context.Context // what attempts run under
 	endAttempts   context.CancelFunc
 	attemptsEnded chan struct{}
@@ -70,8 +70,8 @@ func New(o Options) *Lanes {
 		log: o.Log, metrics: o.Metrics, onDead: o.OnDead, jitter: rand.Float64,
 		board: newBoard(), scanner: newScanner(), finisher: newFinisher(),
 		kicked: make(chan struct{}, 1), attemptsEnded: make(chan struct{}),
-		tellingAtOnce: make(chan struct{}, deadAtOnce),
-		stopping:      make(chan struct{}), done: make(chan struct{}),
+		attempts: newWorkers(), tellingAtOnce: make(chan struct{}, deadAtOnce),
+		stopping: make(chan struct{}), done: make(chan struct{}),
 	}
 	l.lease = lease{length: l.bounds.Lease, alone: o.Alone}
 	if l.now == nil {
@@ -162,10 +162,11 @@ func (l *Lanes) Run(ctx context.Context) error {
 func (l *Lanes) endAllAttempts() {
 	ended := make(chan struct{})
 	go func() {
-		l.attempts.Wait()
+		l.attempts.wait()
 		close(ended)
 	}()
 	defer close(l.attemptsEnded)
+	defer l.attempts.end()
 	select {
 	case <-ended:
 		l.endAttempts()
