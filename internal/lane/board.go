@@ -18,10 +18,14 @@ type lane struct {
 	// with more that isn't queued is parked: its window is full, or its breaker rests, and the end of
 	// an attempt or of the rest queues it again.
 	more, queued bool
+	ticket       int  // of its place in a ring; other places are left over
+	fresh        bool // that place is among the fresh ones
 	running      int
-	due          time.Time // when to look next; zero for never
-	heapAt       int       // place in the board's heap; -1 when due is zero
-	breaker      core.BreakerState
+	// quantum is how many deliveries a claim asks for at most: twice as many after each that got them all.
+	quantum int
+	due     time.Time // when to look next; zero for never
+	heapAt  int       // place in the board's heap; -1 when due is zero
+	breaker core.BreakerState
 
 	// blocked counts the looks in a row that saw something due that no claim got: the lane is paused,
 	// or ordered behind a delivery that waits. Each makes the next look later.
@@ -46,11 +50,16 @@ func (l *lane) hangs(now time.Time) bool {
 
 // board is the lanes known to this process: which of them stand in the ring, to be claimed from in
 // turn, and when the others are due.
+//
+// A lane that was idle and is woken stands in a ring of its own, fresh, which is served beside the other: its
+// delivery doesn't wait for a turn of all the lanes with a backlog. Once served it is a lane as all others.
 type board struct {
 	mu      sync.Mutex
 	byID    map[store.LaneID]*lane
 	byDest  map[core.Destination]*lane
-	ring    []*lane
+	ring    []place
+	fresh   []place
+	odd     int // 1 when fresh has the odd place of this claim
 	dues    dueHeap
 	held    map[core.DeliveryID]int64 // what this process works on, with the bytes it holds
 	bytes   int64
@@ -69,34 +78,70 @@ func newBoard() *board {
 func (b *board) learn(w store.LaneWork) *lane {
 	l := b.byID[w.Lane]
 	if l == nil {
-		l = &lane{id: w.Lane, dest: w.Destination, heapAt: -1, breaker: w.Breaker}
+		l = &lane{id: w.Lane, dest: w.Destination, heapAt: -1, breaker: w.Breaker, quantum: leastQuantum}
 		b.byID[w.Lane] = l
 		b.byDest[w.Destination] = l
 	}
 	return l
 }
 
-// push puts the lane at the end of the ring, unless it stands in it.
+// push puts the lane at the end of the ring, unless it stands in one.
 func (b *board) push(l *lane) {
+	if !l.queued {
+		b.queue(l, &b.ring)
+		return
+	}
 	l.more = true
 	l.emptied = time.Time{}
-	if !l.queued {
-		l.queued = true
-		b.ring = append(b.ring, l)
+}
+
+// place is a lane's in a ring, unless it has taken another since.
+type place struct {
+	lane   *lane
+	ticket int
+}
+
+func (b *board) queue(l *lane, ring *[]place) {
+	l.more, l.queued = true, true
+	l.emptied = time.Time{}
+	l.ticket++
+	*ring = append(*ring, place{l, l.ticket})
+}
+
+// pop takes the lane at the head of the ring, or of the fresh ones where they may have a turn: nil where it
+// has left that place. It still has more.
+func (b *board) pop(fresh bool) (next *lane, isFresh bool) {
+	ring := &b.ring
+	if len(b.fresh) > 0 && (fresh || len(b.ring) == 0) {
+		ring, isFresh = &b.fresh, true
 	}
+	head := (*ring)[0]
+	(*ring)[0] = place{}
+	*ring = (*ring)[1:]
+	if head.ticket != head.lane.ticket {
+		return nil, false
+	}
+	head.lane.queued, head.lane.fresh = false, false
+	return head.lane, isFresh
 }
 
-// pop takes the lane at the head of the ring. It still has more.
-func (b *board) pop() *lane {
-	l := b.ring[0]
-	b.ring[0] = nil
-	b.ring = b.ring[1:]
-	l.queued = false
-	return l
-}
+// queued is how many places the rings have.
+func (b *board) queued() int { return len(b.ring) + len(b.fresh) }
 
-// wake says that something new is due in the lane.
+// wake says that something new is due in the lane. One that runs nothing and gave little the last time is taken to
+// be idle: what it gave may have been all, and its place in the ring a mistake.
 func (b *board) wake(l *lane) {
+	if l.running > 0 || l.timedOut || l.quantum > leastQuantum || l.fresh {
+		b.resume(l)
+		return
+	}
+	l.blocked, l.blockedUntil = 0, time.Time{}
+	b.queue(l, &b.fresh)
+	l.fresh = true
+}
+
+// resume says that what kept the lane's deliveries may be over.
+func (b *board) resume(l *lane) {
 	l.blocked, l.blockedUntil = 0, time.Time{}
 	b.push(l)
 }

@@ -12,6 +12,11 @@ import (
 const (
 	claimLanes      = 64
 	claimDeliveries = 128
+	// A lane with a backlog gives up to so many parts of a claim: few lanes with many deliveries each cost less
+	// than many with few, and on PostgreSQL the next claim and the outcomes meet other lanes.
+	claimParts = 8
+	// leastQuantum is what a lane is asked for that may have a single delivery.
+	leastQuantum = claimDeliveries / claimLanes
 )
 
 // Pauses between looks at a lane that has something due which no claim gets.
@@ -98,28 +103,33 @@ type ask struct {
 	room store.LaneRoom
 }
 
-// plan takes the next lanes with room from the ring, each with its free window and a fair part of the
-// node's. The ring is gone around at most once.
+// plan takes the next lanes with room from the rings, each with its free window and a fair part of the
+// node's. The rings are gone around at most once. The fresh ones have half of the room.
 func (l *Lanes) plan(now time.Time) []ask {
 	b := l.board
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	room := l.freeRoom()
-	if room <= 0 || len(b.ring) == 0 {
+	if room <= 0 || b.queued() == 0 {
 		return nil
 	}
-	part := max(1, room/min(len(b.ring), claimLanes))
+	part := max(1, room/min(b.queued(), claimParts))
+	b.odd = 1 - b.odd
+	fresh := (room + b.odd) / 2
 	share := l.newShare()
 	var asked []ask
 	var kept []*lane
-	for visits := len(b.ring); visits > 0 && room > 0 && len(asked) < claimLanes; visits-- {
-		next := b.pop()
+	for visits := b.queued(); visits > 0 && room > 0 && len(asked) < claimLanes; visits-- {
+		next, isFresh := b.pop(fresh > 0)
+		if next == nil {
+			continue
+		}
 		settings, _, ok := l.settings(next.dest)
 		if !ok {
 			next.more = false // until it is configured, and a scan finds it again
 			continue
 		}
-		n := min(l.freeWindow(next, settings, now), part, room)
+		n := min(l.freeWindow(next, settings, now), next.quantum, part, room)
 		if n <= 0 {
 			continue // parked
 		}
@@ -130,6 +140,9 @@ func (l *Lanes) plan(now time.Time) []ask {
 			continue
 		}
 		room -= n
+		if isFresh {
+			fresh -= n
+		}
 		next.more = false // until the claim, or a wake-up meanwhile, says otherwise
 		asked = append(asked, ask{next, store.LaneRoom{
 			Lane: next.id, Max: n, Window: l.window(settings), Rate: settings.Rate, Burst: settings.Burst,
@@ -250,8 +263,14 @@ func (l *Lanes) after(a ask, got int, began time.Time) {
 	if got > 0 {
 		a.lane.blocked, a.lane.blockedUntil = 0, time.Time{}
 	}
+	if got < a.room.Max {
+		a.lane.quantum = leastQuantum
+	}
 	switch {
 	case got >= a.room.Max:
+		if got >= a.lane.quantum {
+			a.lane.quantum = min(2*a.lane.quantum, claimDeliveries)
+		}
 		l.board.push(a.lane)
 	case a.lane.queued: // woken during the claim
 	case a.room.Rate > 0 && got > 0:

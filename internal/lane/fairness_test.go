@@ -248,3 +248,36 @@ func TestFullLaneIsNotAskedFor(t *testing.T) {
 		}
 	})
 }
+
+func TestWokenLaneDoesNotWaitForTheTurnsOfABacklog(t *testing.T) {
+	const lanes, each = 2000, 40
+	quiet := route("quiet")
+	inBubble(t, Options{Alone: true, Bounds: Bounds{Running: 256}}, func(b *bench) {
+		b.set(quiet, Settings{}, takes(time.Millisecond))
+		b.store.add(quiet, 0)
+	}, func(b *bench) {
+		pass(time.Second)
+		for i := range lanes {
+			dest := route(fmt.Sprintf("busy-%d", i))
+			b.set(dest, Settings{}, takes(100*time.Millisecond))
+			for range each {
+				b.store.add(dest, 0)
+			}
+		}
+		b.lanes.Wake()
+		pass(time.Second) // a round of all lanes takes 1.5 s
+		for range 10 {
+			sent := b.send(quiet, 1)[0]
+			pass(250 * time.Millisecond)
+			if sent.State != core.StateSucceeded {
+				t.Fatal("a quiet lane's delivery waits for the lanes with a backlog")
+			}
+		}
+		b.lanes.board.mu.Lock()
+		left := b.lanes.board.queued()
+		b.lanes.board.mu.Unlock()
+		if left < lanes/2 {
+			t.Fatalf("%d lanes have a backlog: the test shows nothing", left)
+		}
+	})
+}

@@ -195,7 +195,7 @@ func (l *Lanes) stored(done []ended) {
 		}
 		// What waited for this one's place in an order is free now.
 		if e.lane.more || e.ordered || e.lane.blocked > 0 {
-			b.wake(e.lane)
+			b.resume(e.lane)
 		}
 	}
 	b.mu.Unlock()
