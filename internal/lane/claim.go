@@ -113,7 +113,8 @@ func (l *Lanes) plan(now time.Time) []ask {
 	if room <= 0 || b.queued() == 0 {
 		return nil
 	}
-	part := max(1, room/min(b.queued(), claimParts))
+	// Lanes that haven't shown that they answer get the smaller part: those that hang are known the sooner.
+	part, least := max(1, room/min(b.queued(), claimParts)), max(1, room/min(b.queued(), claimLanes))
 	b.odd = 1 - b.odd
 	fresh := (room + b.odd) / 2
 	share := l.newShare()
@@ -130,6 +131,9 @@ func (l *Lanes) plan(now time.Time) []ask {
 			continue
 		}
 		n := min(l.freeWindow(next, settings, now), next.quantum, part, room)
+		if !next.proven {
+			n = min(n, least)
+		}
 		if n <= 0 {
 			continue // parked
 		}

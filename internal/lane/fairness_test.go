@@ -250,9 +250,9 @@ func TestFullLaneIsNotAskedFor(t *testing.T) {
 }
 
 func TestWokenLaneDoesNotWaitForTheTurnsOfABacklog(t *testing.T) {
-	const lanes, each = 2000, 40
+	const lanes, each = 600, 20
 	quiet := route("quiet")
-	inBubble(t, Options{Alone: true, Bounds: Bounds{Running: 256}}, func(b *bench) {
+	inBubble(t, Options{Alone: true, Bounds: Bounds{Running: 64}}, func(b *bench) {
 		b.set(quiet, Settings{}, takes(time.Millisecond))
 		b.store.add(quiet, 0)
 	}, func(b *bench) {
@@ -265,7 +265,7 @@ func TestWokenLaneDoesNotWaitForTheTurnsOfABacklog(t *testing.T) {
 			}
 		}
 		b.lanes.Wake()
-		pass(time.Second) // a round of all lanes takes 1.5 s
+		pass(time.Second) // a turn of all lanes takes about a second
 		for range 10 {
 			sent := b.send(quiet, 1)[0]
 			pass(250 * time.Millisecond)
