@@ -191,7 +191,8 @@ const lockLanesOf = `SELECT FROM lane WHERE id = ANY(ARRAY(SELECT lane FROM deli
 // finishHeld writes the outcomes whose claim is their delivery's newest and still runs. Ended deliveries
 // leave the table; the first that waits behind one of them goes on. An outcome that isn't written is known if
 // it was written before: its commit's answer was lost, and it is sent again. (state + 0 keeps the planner from
-// looking through all that the node runs for each outcome.)
+// looking through all that the node runs for each outcome; IS TRUE has it look steps up in a table of what is held,
+// where a join would compare each with each.)
 const finishHeld = `WITH clock AS MATERIALIZED (SELECT relais_now($1) AS now),
 	o AS MATERIALIZED (
 		SELECT * FROM unnest($2::bigint[], $3::integer[], $4::text[], $5::smallint[], $6::boolean[], $7::boolean[],
@@ -234,9 +235,10 @@ const finishHeld = `WITH clock AS MATERIALIZED (SELECT relais_now($1) AS now),
 		FROM held CROSS JOIN clock),
 	stepped AS (
 		INSERT INTO step (delivery, step, definition, ordinal, result)
-		SELECT h.id, s.step, s.definition, s.place + coalesce((SELECT max(b.ordinal) + 1 FROM step b WHERE b.delivery = h.id), 0), s.result
-		FROM unnest($21::bigint[], $22::text[], $23::text[], $24::integer[], $25::bytea[]) s(n, step, definition, place, result)
-		JOIN held h USING (n)
+		SELECT ($2::bigint[])[s.n], s.step, s.definition,
+			s.place + coalesce((SELECT max(b.ordinal) + 1 FROM step b WHERE b.delivery = ($2::bigint[])[s.n]), 0), s.result
+		FROM unnest($21::integer[], $22::text[], $23::text[], $24::integer[], $25::bytea[]) s(n, step, definition, place, result)
+		WHERE (s.n IN (SELECT n::integer FROM held)) IS TRUE
 		ON CONFLICT (delivery, step) DO UPDATE SET definition = excluded.definition, result = excluded.result)
 	SELECT n - 1 FROM held`
 

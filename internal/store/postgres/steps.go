@@ -10,7 +10,7 @@ import (
 
 // stepColumns are steps' results as a statement takes them: of counts from 1 which outcome a step is of.
 type stepColumns struct {
-	of                 []int64
+	of                 []int32
 	names, definitions []string
 	places             []int32
 	results            [][]byte
@@ -25,7 +25,7 @@ func (c *stepColumns) add(outcome int, steps []store.StepResult) {
 		if !twice {
 			n = len(c.of)
 			at[name] = n
-			c.of, c.names, c.places = append(c.of, int64(outcome)+1), append(c.names, name), append(c.places, int32(i))
+			c.of, c.names, c.places = append(c.of, int32(outcome)+1), append(c.names, name), append(c.places, int32(i))
 			c.definitions, c.results = append(c.definitions, ""), append(c.results, nil)
 		}
 		c.definitions[n], c.results[n] = clean(steps[i].Definition), steps[i].Result
