@@ -17,16 +17,9 @@ const (
 		SELECT u.key, u.event, relais_now($1) + u.span FROM unnest($2::uuid[], $3::uuid[], $4::bigint[]) AS u (key, event, span)
 		ON CONFLICT (key) DO UPDATE SET event = excluded.event, expires = excluded.expires WHERE dedup.expires <= relais_now($1)`
 
-	// claimForgotten takes the keys whose event is gone: there is nothing to link a repeat to. It is a
-	// statement of its own because one that waited for a key doesn't see the event that was stored with it.
-	claimForgotten = `WITH forgotten AS MATERIALIZED (
-		SELECT u.key, u.event, u.span FROM (
-			SELECT c.*, (SELECT d.event FROM dedup d WHERE d.key = c.key) AS holder
-			FROM unnest($2::uuid[], $3::uuid[], $4::bigint[]) AS c (key, event, span) OFFSET 0) u
-		WHERE u.holder <> u.event
-			AND (SELECT e.seq FROM event e WHERE e.id = u.holder LIMIT 1) IS NULL
-			AND (SELECT e.seq FROM event_kept e WHERE e.id = u.holder LIMIT 1) IS NULL)
-		UPDATE dedup d SET event = f.event, expires = relais_now($1) + f.span FROM forgotten f WHERE d.key = f.key`
+	// claimForgotten takes the keys whose event is gone. It is a statement of its own because one that waited for
+	// a key doesn't see the event that was stored with it.
+	claimForgotten = "SELECT relais_take_forgotten($1, $2, $3, $4)"
 
 	forceKeys = `INSERT INTO dedup (key, event, expires)
 		SELECT u.key, u.event, relais_now($1) + u.span FROM unnest($2::uuid[], $3::uuid[], $4::bigint[]) AS u (key, event, span)
