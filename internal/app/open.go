@@ -22,8 +22,8 @@ const (
 	// spoolName is the spool's folder within the data folder.
 	spoolName = "spool"
 	// appendsInFlight is how many transactions ingest has on PostgreSQL at once: while one waits for the
-	// network or for the disk, others are on their way.
-	appendsInFlight = 4
+	// network or for the disk, another is on its way. With more, each has fewer events for the same fixed cost.
+	appendsInFlight = 2
 )
 
 // shared tells whether the configuration's store may have other nodes.
