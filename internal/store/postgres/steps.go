@@ -25,7 +25,7 @@ func (c *stepColumns) add(outcome int, steps []store.StepResult) {
 		if !twice {
 			n = len(c.of)
 			at[name] = n
-			c.of, c.names, c.places = append(c.of, int32(outcome)+1), append(c.names, name), append(c.places, int32(i))
+			c.of, c.names, c.places = append(c.of, int32(outcome)+1), append(c.names, name), append(c.places, int32(i)) //nolint:gosec // 256 outcomes at most
 			c.definitions, c.results = append(c.definitions, ""), append(c.results, nil)
 		}
 		c.definitions[n], c.results[n] = clean(steps[i].Definition), steps[i].Result
