@@ -23,6 +23,9 @@ const (
 	rejectionPause     = 200 * time.Millisecond
 	rejectionsPerHour  = 100
 	maxRejectionCounts = 1 << 14
+	// wholeShare is the part of all that is kept which whole bodies from one address may take in an hour, one in so
+	// many: forged large ones must not push out those that can be verified again.
+	wholeShare = 8
 )
 
 // rejections keeps refused requests for the audit, as far as that costs nobody else anything.
@@ -35,7 +38,7 @@ type rejections struct {
 	bounds  store.RejectionBounds
 	perHour int
 	hour    int64
-	counts  map[refuser]int
+	counts  map[refuser]refused
 	queue   []store.Rejection
 	bytes   int
 	work    chan struct{} // holds one
@@ -47,8 +50,14 @@ type refuser struct {
 	addr   netip.Addr
 }
 
+// refused is what was kept of a refuser in this hour.
+type refused struct {
+	requests int
+	whole    int64 // bytes of whole bodies
+}
+
 func newRejections(s Store, metrics Metrics, log *slog.Logger) *rejections {
-	return &rejections{store: s, metrics: metrics, log: log, counts: map[refuser]int{}, work: make(chan struct{}, 1)}
+	return &rejections{store: s, metrics: metrics, log: log, counts: map[refuser]refused{}, work: make(chan struct{}, 1)}
 }
 
 func (q *rejections) setBounds(b config.Rejections) {
@@ -87,11 +96,25 @@ func (q *rejections) count(key refuser, hour int64) bool {
 		q.hour = hour
 		clear(q.counts)
 	}
-	n, known := q.counts[key]
-	if n >= q.perHour || !known && len(q.counts) >= maxRejectionCounts || len(q.queue) >= maxRejections {
+	kept, known := q.counts[key]
+	if kept.requests >= q.perHour || !known && len(q.counts) >= maxRejectionCounts || len(q.queue) >= maxRejections {
 		return false
 	}
-	q.counts[key] = n + 1
+	kept.requests++
+	q.counts[key] = kept
+	return true
+}
+
+// admitWhole tells whether a request that was admitted may keep its whole body.
+func (q *rejections) admitWhole(source string, addr netip.Addr, size int) bool {
+	key := refuser{source, limitKey(addr)}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	kept := q.counts[key]
+	if kept.whole += int64(size); kept.whole > q.bounds.Bytes/wholeShare {
+		return false
+	}
+	q.counts[key] = kept
 	return true
 }
 
@@ -207,7 +230,7 @@ func (x *exchange) keptBody(reason core.RejectReason) (body []byte, complete boo
 	if x.entry.Redacts() {
 		return nil, false
 	}
-	if reason == core.RejectBadSignature && x.entry.Retriable() {
+	if reason == core.RejectBadSignature && x.entry.Retriable() && x.in.refused.admitWhole(x.entry.Name, x.addr, len(x.body)) {
 		return bytes.Clone(x.body), true
 	}
 	return bytes.Clone(x.body[:min(len(x.body), rejectionBody)]), false

@@ -54,6 +54,20 @@ func TestRejectionsAreBounded(t *testing.T) {
 	}
 }
 
+// Whoever sends large forged requests has a share of what is kept, and pushes out nobody's that can be verified again.
+func TestWholeBodiesFromOneAddressHaveAShare(t *testing.T) {
+	h := open(t, func(o *Options) { o.Settings.Bounds.Rejections.Bytes = 8 * 12_000 })
+	long := []byte("notif=" + strings.Repeat("x", 5_000))
+	for range 4 {
+		h.send("POST", "/in/sellsy", http.Header{"X-Webhook-Signature": {strings.Repeat("0", 40)}}, long)
+	}
+	for i, kept := range h.waitKept(4) {
+		if whole := kept.Complete && len(kept.Body) == len(long); whole != (i < 2) || kept.BodySize != int64(len(long)) {
+			t.Errorf("of request %d, %d bytes of %d are kept (complete: %v)", i, len(kept.Body), kept.BodySize, kept.Complete)
+		}
+	}
+}
+
 func TestQueueOfRejectionsIsBounded(t *testing.T) {
 	q := newRejections(newMemory(), &counters{n: map[string]int{}}, nil)
 	q.setBounds(config.Rejections{})
