@@ -20,6 +20,7 @@ type lane struct {
 	more, queued bool
 	ticket       int  // of its place in a ring; other places are left over
 	fresh        bool // that place is among the fresh ones
+	aside        bool // that place is among those whose share is used up
 	running      int
 	// quantum is how many deliveries a claim asks for at most: twice as many after each that got them all.
 	quantum int
@@ -54,23 +55,32 @@ func (l *lane) hangs(now time.Time) bool {
 // A lane that was idle and is woken stands in a ring of its own, fresh, which is served beside the other: its
 // delivery doesn't wait for a turn of all the lanes with a backlog. Once served it is a lane as all others.
 type board struct {
-	mu      sync.Mutex
-	byID    map[store.LaneID]*lane
-	byDest  map[core.Destination]*lane
-	ring    []place
-	fresh   []place
-	odd     int // 1 when fresh has the odd place of this claim
+	mu     sync.Mutex
+	byID   map[store.LaneID]*lane
+	byDest map[core.Destination]*lane
+	ring   []place
+	fresh  []place
+	odd    int // 1 when fresh has the odd place of this claim
+	// aside are the lanes whose share of the node is used up, those that hang in a ring of their own: each claim
+	// looks at the first of each, where it would have to go around thousands.
+	aside   [2][]place
 	dues    dueHeap
-	held    map[core.DeliveryID]int64 // what this process works on, with the bytes it holds
+	held    map[core.DeliveryID]work // what this process works on
 	bytes   int64
 	largest int64 // a recent delivery's bytes: what a claim's unknown ones are taken to be
+}
+
+// work is a delivery that this process works on.
+type work struct {
+	lane  *lane
+	bytes int64
 }
 
 func newBoard() *board {
 	return &board{
 		byID:   map[store.LaneID]*lane{},
 		byDest: map[core.Destination]*lane{},
-		held:   map[core.DeliveryID]int64{},
+		held:   map[core.DeliveryID]work{},
 	}
 }
 
@@ -116,8 +126,7 @@ func (b *board) pop(fresh bool) (next *lane, isFresh bool) {
 		ring, isFresh = &b.fresh, true
 	}
 	head := (*ring)[0]
-	(*ring)[0] = place{}
-	*ring = (*ring)[1:]
+	dropHead(ring)
 	if head.ticket != head.lane.ticket {
 		return nil, false
 	}
@@ -125,13 +134,46 @@ func (b *board) pop(fresh bool) (next *lane, isFresh bool) {
 	return head.lane, isFresh
 }
 
-// queued is how many places the rings have.
+func dropHead(ring *[]place) {
+	(*ring)[0] = place{}
+	*ring = (*ring)[1:]
+}
+
+// putAside keeps a lane with more, and nothing running, out of the ring until its share has room.
+func (b *board) putAside(l *lane, hangs bool) {
+	ring := &b.aside[0]
+	if hangs {
+		ring = &b.aside[1]
+	}
+	b.queue(l, ring)
+	l.aside = true
+}
+
+// takeBack is the first of the lanes put aside that its share has room for again; nil where there is none.
+func (b *board) takeBack(s *share, now time.Time) *lane {
+	for i := range b.aside {
+		ring := &b.aside[i]
+		if len(*ring) == 0 || s.places(b, (*ring)[0].lane, 1, now) <= 0 {
+			continue
+		}
+		l := (*ring)[0].lane
+		dropHead(ring)
+		l.queued, l.aside = false, false
+		return l
+	}
+	return nil
+}
+
+// queued is how many places the rings have that a claim goes around.
 func (b *board) queued() int { return len(b.ring) + len(b.fresh) }
+
+// asides is how many places those put aside have.
+func (b *board) asides() int { return len(b.aside[0]) + len(b.aside[1]) }
 
 // wake says that something new is due in the lane. One that runs nothing and gave little the last time is taken to
 // be idle: what it gave may have been all, and its place in the ring a mistake.
 func (b *board) wake(l *lane) {
-	if l.running > 0 || l.timedOut || l.quantum > leastQuantum || l.fresh {
+	if l.running > 0 || l.timedOut || l.quantum > leastQuantum || l.fresh || l.aside {
 		b.resume(l)
 		return
 	}
@@ -178,7 +220,7 @@ func (b *board) start(l *lane, id core.DeliveryID, size int64, now time.Time) {
 		l.lastSign = now
 	}
 	l.running++
-	b.held[id] = size
+	b.held[id] = work{l, size}
 	b.bytes += size
 	b.largest = max(size, b.largest-b.largest/8)
 }
@@ -186,16 +228,16 @@ func (b *board) start(l *lane, id core.DeliveryID, size int64, now time.Time) {
 // end notes a delivery that this process no longer works on: its outcome is stored.
 func (b *board) end(l *lane, id core.DeliveryID) {
 	l.running--
-	b.bytes -= b.held[id]
+	b.bytes -= b.held[id].bytes
 	delete(b.held, id)
 }
 
 // hanging counts what the lanes that hang have running.
 func (b *board) hanging(now time.Time) int {
 	n := 0
-	for _, l := range b.byID {
-		if l.hangs(now) {
-			n += l.running
+	for _, w := range b.held {
+		if w.lane.hangs(now) {
+			n++
 		}
 	}
 	return n

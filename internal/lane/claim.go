@@ -104,26 +104,38 @@ type ask struct {
 }
 
 // plan takes the next lanes with room from the rings, each with its free window and a fair part of the
-// node's. The rings are gone around at most once. The fresh ones have half of the room.
+// node's. The rings are gone around at most once. The fresh ones have half of the room, and those put aside,
+// where their share has room again, every other turn.
 func (l *Lanes) plan(now time.Time) []ask {
 	b := l.board
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	room := l.freeRoom()
-	if room <= 0 || b.queued() == 0 {
+	all := b.queued() + b.asides()
+	if room <= 0 || all == 0 {
 		return nil
 	}
 	// Lanes that haven't shown that they answer get the smaller part: those that hang are known the sooner.
-	part, least := max(1, room/min(b.queued(), claimParts)), max(1, room/min(b.queued(), claimLanes))
+	part, least := max(1, room/min(all, claimParts)), max(1, room/min(all, claimLanes))
 	b.odd = 1 - b.odd
 	fresh := (room + b.odd) / 2
 	share := l.newShare()
 	var asked []ask
-	var kept []*lane
-	for visits := b.queued(); visits > 0 && room > 0 && len(asked) < claimLanes; visits-- {
-		next, isFresh := b.pop(fresh > 0)
+	visits := b.queued()
+	for turn := 0; room > 0 && len(asked) < claimLanes; turn++ {
+		var next *lane
+		isFresh := false
+		if turn%2 == 0 || visits == 0 {
+			next = b.takeBack(&share, now)
+		}
 		if next == nil {
-			continue
+			if visits == 0 {
+				break
+			}
+			visits--
+			if next, isFresh = b.pop(fresh > 0); next == nil {
+				continue
+			}
 		}
 		settings, _, ok := l.settings(next.dest)
 		if !ok {
@@ -138,8 +150,8 @@ func (l *Lanes) plan(now time.Time) []ask {
 			continue // parked
 		}
 		if n = share.allow(b, next, n, now); n <= 0 {
-			if next.running == 0 {
-				kept = append(kept, next) // no end of its own will queue it
+			if next.running == 0 { // else an end of its own queues it
+				b.putAside(next, next.hangs(now))
 			}
 			continue
 		}
@@ -151,9 +163,6 @@ func (l *Lanes) plan(now time.Time) []ask {
 		asked = append(asked, ask{next, store.LaneRoom{
 			Lane: next.id, Max: n, Window: l.window(settings), Rate: settings.Rate, Burst: settings.Burst,
 		}})
-	}
-	for _, lane := range kept {
-		b.push(lane)
 	}
 	return asked
 }
@@ -209,15 +218,25 @@ func (l *Lanes) newShare() share {
 	return share{running: l.bounds.Running, heavy: l.board.bytes > l.bounds.Bytes/2, held: len(l.board.held), hanging: -1}
 }
 
-// allow is how many of the free places the lane may take.
+// allow is how many of the free places the lane takes.
 func (s *share) allow(b *board, l *lane, free int, now time.Time) int {
+	n := s.places(b, l, free, now)
+	s.held += n
+	if l.hangs(now) {
+		s.asked += n
+	}
+	return n
+}
+
+// places is how many of the free places the lane may take.
+func (s *share) places(b *board, l *lane, free int, now time.Time) int {
 	hangs := l.hangs(now)
 	if l.proven && !hangs {
-		return s.take(free, false)
+		return free
 	}
 	half := (s.running+1)/2 - s.held
 	if half > 0 && !s.heavy {
-		return s.take(min(free, half), hangs)
+		return min(free, half)
 	}
 	if s.hanging < 0 {
 		s.hanging = b.hanging(now)
@@ -225,15 +244,7 @@ func (s *share) allow(b *board, l *lane, free int, now time.Time) int {
 	if l.running > 0 || hangs && s.hanging+s.asked >= (s.running+3)/4 || !hangs && s.held >= (s.running*3+3)/4 {
 		return 0
 	}
-	return s.take(1, hangs)
-}
-
-func (s *share) take(n int, hangs bool) int {
-	s.held += n
-	if hangs {
-		s.asked += n
-	}
-	return n
+	return 1
 }
 
 // claim asks the store and starts what it gives.

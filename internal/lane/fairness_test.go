@@ -94,6 +94,32 @@ func TestDeadDestinationsDelayNobodyElse(t *testing.T) {
 	}
 }
 
+// A claim that went around all lanes that have no room would cost a healthy destination dearly.
+func TestClaimsPassOverLanesWithoutRoom(t *testing.T) {
+	const hanging, deliveries = 500, 50
+	var hung gauge
+	healthy := route("healthy")
+	inBubble(t, Options{Alone: true, Bounds: Bounds{Running: 64, Timeout: time.Minute}}, func(b *bench) {
+		b.set(healthy, Settings{}, takes(time.Millisecond))
+		b.store.add(healthy, 0)
+	}, func(b *bench) {
+		pass(time.Second)
+		hangers(b, hanging, 4, &hung)
+		b.lanes.Wake()
+		pass(3 * time.Minute) // some have timed out, others wait for their first attempt
+		before := b.asked
+		for range deliveries {
+			b.send(healthy, 1)
+			pass(time.Millisecond)
+		}
+		pass(time.Millisecond)
+		b.expect(core.StateSucceeded, 1+deliveries)
+		if n := b.asked - before; n > 20*deliveries {
+			t.Errorf("%d lanes were visited for %d deliveries beside %d that hang", n, deliveries, hanging)
+		}
+	})
+}
+
 func TestVerySlowDestinationsThatSucceedDelayNobodyElse(t *testing.T) {
 	var slow gauge
 	healthy := route("healthy")

@@ -49,8 +49,9 @@ func failing(reason core.Reason) runnerFunc {
 
 // configuration is what Options.Settings answers from.
 type configuration struct {
-	mu sync.Mutex
-	of map[core.Destination]configured
+	mu    sync.Mutex
+	of    map[core.Destination]configured
+	asked int // how many times
 }
 
 type configured struct {
@@ -67,6 +68,7 @@ func (c *configuration) set(dest core.Destination, s Settings, r runnerFunc) {
 func (c *configuration) settings(dest core.Destination) (Settings, Runner, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.asked++
 	found, ok := c.of[dest]
 	return found.settings, found.runner, ok
 }
