@@ -208,7 +208,7 @@ func (r *run) claimOn(ctx context.Context, store string) error {
 	r.report.add("claims, "+store, fmt.Sprintf("%d waiting, %d lanes", r.opts.Events, claimLarge), larges)
 	name := fmt.Sprintf("%s, %d waiting : %d", store, r.opts.Events, few)
 	r.report.judge(Target{Name: "claim p99, " + name, Unit: "×", Limit: 1.5, Turns: ratios(larges, smalls, (*turn).p99),
-		Note: fmt.Sprintf("of claims that take up to 128, as relais' lanes make them; the few wait in %d lanes, as deep", claimSmall)})
+		Note: fmt.Sprintf("of claims that take up to 128, as relais' lanes make them, once all lanes with work are known; the few wait in %d lanes, as deep", claimSmall)})
 	r.report.judge(Target{Name: "drain rate, " + name, Unit: "×", Limit: 1 / 1.5, AtLeast: true,
 		Turns: ratios(larges, smalls, (*turn).perSecond),
 		Note:  "the lanes' deliveries succeed at once: the rate is the store's. Its rows count deliveries, their latencies are claims'"})
