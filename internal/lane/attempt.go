@@ -123,7 +123,11 @@ func (l *Lanes) note(lane *lane, e core.Evidence, timedOut, slow bool, now time.
 	l.board.mu.Lock()
 	defer l.board.mu.Unlock()
 	lane.timedOut = timedOut
-	lane.proven = !timedOut && !slow
+	proven := !timedOut && !slow
+	if proven && !lane.proven {
+		l.board.lastProof = now
+	}
+	lane.proven = proven
 	lane.lastSign = now
 	before := lane.breaker
 	lane.breaker = l.bounds.Breaker.Note(before, e, now)

@@ -22,7 +22,8 @@ type lane struct {
 	fresh        bool // that place is among the fresh ones
 	aside        bool // that place is among those whose share is used up
 	running      int
-	// quantum is how many deliveries a claim asks for at most: twice as many after each that got them all.
+	// quantum is how many deliveries a claim asks for at most: twice as many after each that got them all. 0 for a
+	// lane that no claim has asked yet.
 	quantum int
 	due     time.Time // when to look next; zero for never
 	heapAt  int       // place in the board's heap; -1 when due is zero
@@ -68,12 +69,19 @@ type board struct {
 	held    map[core.DeliveryID]work // what this process works on
 	bytes   int64
 	largest int64 // a recent delivery's bytes: what a claim's unknown ones are taken to be
+	// unproven is how many of the held are of lanes that hadn't shown that they answer when these began.
+	unproven int
+	// lastProof is when a lane last showed that it answers that hadn't before.
+	lastProof time.Time
+	// first is what a lane is asked for that no claim has asked yet: as much as the last such lane gave.
+	first int
 }
 
 // work is a delivery that this process works on.
 type work struct {
-	lane  *lane
-	bytes int64
+	lane     *lane
+	bytes    int64
+	unproven bool
 }
 
 func newBoard() *board {
@@ -81,6 +89,7 @@ func newBoard() *board {
 		byID:   map[store.LaneID]*lane{},
 		byDest: map[core.Destination]*lane{},
 		held:   map[core.DeliveryID]work{},
+		first:  leastQuantum,
 	}
 }
 
@@ -88,7 +97,7 @@ func newBoard() *board {
 func (b *board) learn(w store.LaneWork) *lane {
 	l := b.byID[w.Lane]
 	if l == nil {
-		l = &lane{id: w.Lane, dest: w.Destination, heapAt: -1, breaker: w.Breaker, quantum: leastQuantum}
+		l = &lane{id: w.Lane, dest: w.Destination, heapAt: -1, breaker: w.Breaker}
 		b.byID[w.Lane] = l
 		b.byDest[w.Destination] = l
 	}
@@ -220,7 +229,10 @@ func (b *board) start(l *lane, id core.DeliveryID, size int64, now time.Time) {
 		l.lastSign = now
 	}
 	l.running++
-	b.held[id] = work{l, size}
+	b.held[id] = work{l, size, !l.proven}
+	if !l.proven {
+		b.unproven++
+	}
 	b.bytes += size
 	b.largest = max(size, b.largest-b.largest/8)
 }
@@ -228,7 +240,11 @@ func (b *board) start(l *lane, id core.DeliveryID, size int64, now time.Time) {
 // end notes a delivery that this process no longer works on: its outcome is stored.
 func (b *board) end(l *lane, id core.DeliveryID) {
 	l.running--
-	b.bytes -= b.held[id].bytes
+	w := b.held[id]
+	if w.unproven {
+		b.unproven--
+	}
+	b.bytes -= w.bytes
 	delete(b.held, id)
 }
 

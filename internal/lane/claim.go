@@ -1,6 +1,7 @@
 package lane
 
 import (
+	"cmp"
 	"time"
 
 	"relais/internal/core"
@@ -15,8 +16,14 @@ const (
 	// A lane with a backlog gives up to so many parts of a claim: few lanes with many deliveries each cost less
 	// than many with few, and on PostgreSQL the next claim and the outcomes meet other lanes.
 	claimParts = 8
-	// leastQuantum is what a lane is asked for that may have a single delivery.
+	// leastQuantum is what a lane is asked for that may have a single delivery, firstQuantum the most that one is
+	// asked for which was never asked.
 	leastQuantum = claimDeliveries / claimLanes
+	firstQuantum = claimDeliveries / claimParts
+	// While lanes show that they answer, one for the first time within proofHolds, and less than this part of the
+	// node runs attempts of lanes that haven't, such a lane is given as much as others.
+	unprovenPart = 4
+	proofHolds   = time.Second
 )
 
 // Pauses between looks at a lane that has something due which no claim gets.
@@ -115,11 +122,15 @@ func (l *Lanes) plan(now time.Time) []ask {
 	if room <= 0 || all == 0 {
 		return nil
 	}
-	// Lanes that haven't shown that they answer get the smaller part: those that hang are known the sooner.
+	// Lanes that haven't shown that they answer get the smaller part, unless such lanes do show it and few of
+	// their attempts run: those that hang are known the sooner.
 	part, least := max(1, room/min(all, claimParts)), max(1, room/min(all, claimLanes))
 	b.odd = 1 - b.odd
 	fresh := (room + b.odd) / 2
-	share := l.newShare()
+	share, trust := l.newShare(), 0
+	if now.Sub(b.lastProof) < proofHolds {
+		trust = l.bounds.Running/unprovenPart - b.unproven
+	}
 	var asked []ask
 	visits := b.queued()
 	for turn := 0; room > 0 && len(asked) < claimLanes; turn++ {
@@ -142,8 +153,8 @@ func (l *Lanes) plan(now time.Time) []ask {
 			next.more = false // until it is configured, and a scan finds it again
 			continue
 		}
-		n := min(l.freeWindow(next, settings, now), next.quantum, part, room)
-		if !next.proven {
+		n := min(l.freeWindow(next, settings, now), cmp.Or(next.quantum, b.first), part, room)
+		if !next.proven && trust <= 0 {
 			n = min(n, least)
 		}
 		if n <= 0 {
@@ -156,6 +167,9 @@ func (l *Lanes) plan(now time.Time) []ask {
 			continue
 		}
 		room -= n
+		if !next.proven {
+			trust -= n
+		}
 		if isFresh {
 			fresh -= n
 		}
@@ -277,6 +291,13 @@ func (l *Lanes) claim(asked []ask, began time.Time) {
 func (l *Lanes) after(a ask, got int, began time.Time) {
 	if got > 0 {
 		a.lane.blocked, a.lane.blockedUntil = 0, time.Time{}
+	}
+	if a.lane.quantum == 0 {
+		a.lane.quantum = l.board.first
+		l.board.first = leastQuantum
+		if got >= a.room.Max {
+			l.board.first = min(2*a.lane.quantum, firstQuantum)
+		}
 	}
 	if got < a.room.Max {
 		a.lane.quantum = leastQuantum
