@@ -10,6 +10,11 @@ import (
 )
 
 const (
+	// newKeys makes each event the first of its key, where nobody holds one of them. It waits for who is about to
+	// hold one, and fails if one is held.
+	newKeys = `INSERT INTO dedup (key, event, expires)
+		SELECT u.key, u.event, relais_now($1) + u.span FROM unnest($2::uuid[], $3::uuid[], $4::bigint[]) AS u (key, event, span)`
+
 	// claimKeys makes each event the first of its key, unless the key is held; it then waits for who holds
 	// it to commit, and keeps the key from changing. It changes nothing of a key that is held: the statement
 	// after it looks who holds it.
@@ -26,17 +31,23 @@ const (
 		ON CONFLICT (key) DO UPDATE SET event = excluded.event, expires = excluded.expires`
 )
 
-// appendEvents stores events, their deliveries and their orders to fan out. Who holds an event's key is the
+// appendNew stores events, their deliveries and their orders to fan out. Who holds an event's key is the
 // first, and an event that isn't is a repeat. Numbers are given in the order of the batch. A pause is
 // locked, so that who ends it waits for this transaction, and releases what it put aside.
+//
+// appendNew is for a batch whose keys were all new.
 const (
-	appendEvents = `WITH
+	appendNew    = appendHead + "u.repeat_of" + appendTail
+	appendEvents = appendHead + "coalesce((SELECT d.event FROM dedup d WHERE d.key = u.key), u.repeat_of)" + appendTail
+
+	appendHead = `WITH
 clock AS MATERIALIZED (SELECT relais_now($1) AS now),
 paused AS MATERIALIZED (SELECT name FROM pause WHERE scope = 'source' AND name = ANY ($4::text[]) FOR KEY SHARE),
 stored AS (
 	INSERT INTO event (day, seq, id, tenant, source, type, native, at, format, flags, repeat_of, header, query, path, body)
 	SELECT ((SELECT now FROM clock) / 86400000000)::integer, nextval('event_seq'), u.id, u.tenant, u.source, u.type, u.native,
-		u.at, u.format, u.flags, nullif(coalesce((SELECT d.event FROM dedup d WHERE d.key = u.key), u.repeat_of), u.id),
+		u.at, u.format, u.flags, nullif(`
+	appendTail = `, u.id),
 		u.header, u.query, u.path, u.body
 	FROM unnest($2::uuid[], $3::text[], $4::text[], $5::text[], $6::bytea[], $7::bigint[], $8::text[], $9::smallint[],
 		$10::uuid[], $11::uuid[], $12::bytea[], $13::bytea[], $14::bytea[], $15::bytea[])
@@ -103,12 +114,14 @@ type appendRows struct {
 	}
 	claims, forced keyRows
 	chains         []chain
+	// allNew says that no two events here have one key, and that nobody is known to hold one.
+	allNew bool
 }
 
 // rowsOf decides what can be decided without the database: of several events with one key the first takes
 // it, unless it is held, and whoever comes after one that takes it by force repeats that one.
-func rowsOf(events []*store.Accepted, lanes map[core.Destination]int64) *appendRows {
-	r := &appendRows{}
+func rowsOf(events []*store.Accepted, lanes map[core.Destination]int64, allNew bool) *appendRows {
+	r := &appendRows{allNew: allNew}
 	r.grow(len(events))
 	var claims, forced map[[16]byte]*store.Accepted
 	for _, a := range events {
@@ -128,6 +141,8 @@ func rowsOf(events []*store.Accepted, lanes map[core.Destination]int64) *appendR
 				key = true
 				if claims[a.DedupKey] == nil {
 					claims = with(claims, a)
+				} else {
+					r.allNew = false
 				}
 			}
 		}
@@ -247,16 +262,21 @@ func (r *appendRows) addWork(a *store.Accepted, lanes map[core.Destination]int64
 
 // statement is the shortest that does what the batch needs.
 func (r *appendRows) statement() string {
-	switch ordered, fansOut := len(r.chains) > 0, len(r.fanOuts.events) > 0; {
-	case ordered && fansOut:
-		return appendEvents + appendOrdered + appendFanOuts + appendResult
-	case ordered:
-		return appendEvents + appendOrdered + appendResult
-	case fansOut:
-		return appendEvents + appendUnordered + appendFanOuts + appendResult
-	default:
-		return appendEvents + appendUnordered + appendResult
+	n := 0
+	for i, has := range []bool{r.allNew, len(r.chains) > 0, len(r.fanOuts.events) > 0} {
+		if has {
+			n |= 1 << i
+		}
 	}
+	return appendStatements[n]
+}
+
+// appendStatements by what a batch has: 1 for keys that are all new, 2 for chains, 4 for fan-outs.
+var appendStatements = [8]string{
+	appendEvents + appendUnordered + appendResult, appendNew + appendUnordered + appendResult,
+	appendEvents + appendOrdered + appendResult, appendNew + appendOrdered + appendResult,
+	appendEvents + appendUnordered + appendFanOuts + appendResult, appendNew + appendUnordered + appendFanOuts + appendResult,
+	appendEvents + appendOrdered + appendFanOuts + appendResult, appendNew + appendOrdered + appendFanOuts + appendResult,
 }
 
 func (r *appendRows) arguments(given *int64) []any {

@@ -19,6 +19,15 @@ func stateOf(err error) string {
 	return ""
 }
 
+// constraintOf is the constraint that a row would have broken.
+func constraintOf(err error) string {
+	var e *pgconn.PgError
+	if errors.As(err, &e) {
+		return e.ConstraintName
+	}
+	return ""
+}
+
 // again tells whether the same transaction may succeed when it is run again at once: it met another one,
 // or a day for which there is no partition yet.
 func again(err error) bool {

@@ -68,6 +68,7 @@ type Store struct {
 	// importing is set while another store is copied into this one; nobody else works on it then.
 	importing bool
 
+	repeats    repeats
 	background sync.WaitGroup
 	closing    context.Context
 	stop       context.CancelFunc
