@@ -260,7 +260,9 @@ const (
 
 // Outcome is the end of a claim.
 type Outcome struct {
-	Holder  Holder
+	Holder Holder
+	// Lane is the delivery's. A store that is left to look for it, with 0, takes longer.
+	Lane    LaneID
 	Verdict Verdict
 	Delay   time.Duration
 	Reason  core.Reason

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"sync"
 )
 
 const secretText = "[secret]"
@@ -16,6 +17,14 @@ const secretText = "[secret]"
 type redactor struct{ slog.Handler }
 
 func (r redactor) Handle(ctx context.Context, record slog.Record) error {
+	private := false
+	record.Attrs(func(a slog.Attr) bool {
+		private = !isPlain(a)
+		return !private
+	})
+	if !private {
+		return r.Handler.Handle(ctx, record)
+	}
 	clean := slog.NewRecord(record.Time, record.Level, record.Message, record.PC)
 	record.Attrs(func(a slog.Attr) bool {
 		if a, ok := redact(a); ok {
@@ -40,6 +49,15 @@ func redactAll(attrs []slog.Attr) []slog.Attr {
 		}
 	}
 	return kept
+}
+
+// isPlain tells whether redact would leave the attribute as it is, at a glance: nearly all are.
+func isPlain(a slog.Attr) bool {
+	switch a.Value.Kind() {
+	case slog.KindAny, slog.KindGroup, slog.KindLogValuer:
+		return false
+	}
+	return !isPrivate(a.Key)
 }
 
 // redact returns the attribute as it may be written, or false when it is dropped.
@@ -71,7 +89,19 @@ var privateNames = []string{"apikey", "masterkey", "signingkey", "accesskey", "s
 // withoutMarks makes api_key and Api-Key one word.
 var withoutMarks = strings.NewReplacer("_", "", "-", "", ".", "")
 
+// judged keeps isPrivate's answers. Attributes' names stand in the program: there are few.
+var judged sync.Map
+
 func isPrivate(name string) bool {
+	if known, ok := judged.Load(name); ok {
+		return known.(bool)
+	}
+	private := soundsPrivate(name)
+	judged.Store(strings.Clone(name), private)
+	return private
+}
+
+func soundsPrivate(name string) bool {
 	plain := withoutMarks.Replace(strings.ToLower(name))
 	// A size says nothing of what is inside.
 	if strings.HasSuffix(plain, "bytes") || strings.HasSuffix(plain, "size") {

@@ -35,8 +35,21 @@ func (h *textHandler) Enabled(_ context.Context, level slog.Level) bool {
 	return level >= h.level.Level()
 }
 
+// lines are buffers that were written.
+var lines = sync.Pool{New: func() any { return new([]byte) }}
+
+// longLine is the largest buffer that is kept.
+const longLine = 4 << 10
+
 func (h *textHandler) Handle(_ context.Context, r slog.Record) error {
-	line := make([]byte, 0, 256)
+	buffer := lines.Get().(*[]byte)
+	line := (*buffer)[:0]
+	defer func() {
+		if cap(line) <= longLine {
+			*buffer = line
+			lines.Put(buffer)
+		}
+	}()
 	if !r.Time.IsZero() {
 		line = r.Time.AppendFormat(line, "2006-01-02T15:04:05.000Z07:00")
 		line = append(line, ' ')
@@ -79,7 +92,15 @@ func (h *textHandler) WithGroup(name string) slog.Handler {
 }
 
 // levelName is as wide for each level, so that messages stand in one column.
-func levelName(l slog.Level) string { return fmt.Sprintf("%-5s", l.String()) }
+func levelName(l slog.Level) string {
+	switch l {
+	case slog.LevelInfo:
+		return "INFO "
+	case slog.LevelWarn:
+		return "WARN "
+	}
+	return fmt.Sprintf("%-5s", l.String())
+}
 
 func appendAttr(line []byte, group string, a slog.Attr) []byte {
 	v := a.Value.Resolve()

@@ -18,9 +18,9 @@ const uniqueViolation = "23505"
 
 // Append implements store.Appender. It is one round trip: what depends on what is stored is decided in SQL.
 //
-// Nearly always every dedup key of a batch is new, and a statement that counts on it is the shortest. Where one
-// is held it fails by the index on keys, and the batch is stored by those that look who holds a key; so are the
-// next few, since repeats come together.
+// Nearly always every dedup key of a batch is new, and one statement that counts on it does it all. Where a key
+// is held it fails by the index on keys, and the batch is stored by a transaction that looks who holds it; so are
+// the next few, since repeats come together.
 //
 // An id that is stored already fails the transaction by the index on ids, which waits for whoever is storing
 // the same id. Then, and where the index of one day can't tell, the ids are looked for first, and what was
@@ -47,7 +47,7 @@ func (s *Store) Append(ctx context.Context, batch []store.Accepted) ([]store.App
 			return p.finished(), nil
 		}
 		p.rows = rowsOf(p.events, p.lanes, allNew)
-		err := s.exchange(ctx, p.queue, p.read)
+		err := p.store(ctx, s)
 		if err == nil {
 			return p.finished(), nil
 		}
@@ -146,6 +146,14 @@ func (s *Store) knowLanes(ctx context.Context, destinations []core.Destination) 
 	return lanes, public(err)
 }
 
+// store runs the transaction.
+func (p *appending) store(ctx context.Context, s *Store) error {
+	if !p.rows.plain() {
+		return s.exchange(ctx, p.queue, p.read)
+	}
+	return s.alone(ctx, p.rows.statement(), p.rows.arguments(p.given), p.readRows)
+}
+
 // queue writes the transaction. Locks come in the order that all transactions keep: chains, then keys; the
 // keys are sorted.
 func (p *appending) queue(b *pgx.Batch) {
@@ -154,11 +162,7 @@ func (p *appending) queue(b *pgx.Batch) {
 		lanes, keys := chainArgs(r.chains)
 		b.Queue(takeChains, lanes, keys)
 	}
-	switch {
-	case len(r.claims.keys) == 0:
-	case r.allNew:
-		b.Queue(newKeys, p.given, r.claims.keys, r.claims.events, r.claims.windows)
-	default:
+	if len(r.claims.keys) > 0 {
 		b.Queue(claimKeys, p.given, r.claims.keys, r.claims.events, r.claims.windows)
 		b.Queue(claimForgotten, p.given, r.claims.keys, r.claims.events, r.claims.windows)
 	}
@@ -173,11 +177,7 @@ func (p *appending) read(results pgx.BatchResults) error {
 	if len(p.rows.chains) > 0 {
 		before++
 	}
-	switch {
-	case len(p.rows.claims.keys) == 0:
-	case p.rows.allNew:
-		before++
-	default:
+	if len(p.rows.claims.keys) > 0 {
 		before += 2
 	}
 	if len(p.rows.forced.keys) > 0 {
@@ -192,8 +192,9 @@ func (p *appending) read(results pgx.BatchResults) error {
 	return skip(results, after)
 }
 
-func (p *appending) readStored(results pgx.BatchResults) error {
-	rows, err := results.Query()
+func (p *appending) readStored(results pgx.BatchResults) error { return p.readRows(results.Query()) }
+
+func (p *appending) readRows(rows pgx.Rows, err error) error {
 	if err != nil {
 		return err
 	}

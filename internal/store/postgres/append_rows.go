@@ -10,11 +10,6 @@ import (
 )
 
 const (
-	// newKeys makes each event the first of its key, where nobody holds one of them. It waits for who is about to
-	// hold one, and fails if one is held.
-	newKeys = `INSERT INTO dedup (key, event, expires)
-		SELECT u.key, u.event, relais_now($1) + u.span FROM unnest($2::uuid[], $3::uuid[], $4::bigint[]) AS u (key, event, span)`
-
 	// claimKeys makes each event the first of its key, unless the key is held; it then waits for who holds
 	// it to commit, and keeps the key from changing. It changes nothing of a key that is held: the statement
 	// after it looks who holds it.
@@ -31,27 +26,37 @@ const (
 		ON CONFLICT (key) DO UPDATE SET event = excluded.event, expires = excluded.expires`
 )
 
-// appendNew stores events, their deliveries and their orders to fan out. Who holds an event's key is the
+// appendEvents stores events, their deliveries and their orders to fan out. Who holds an event's key is the
 // first, and an event that isn't is a repeat. Numbers are given in the order of the batch. A pause is
 // locked, so that who ends it waits for this transaction, and releases what it put aside.
 //
-// appendNew is for a batch whose keys were all new.
+// appendPlain is a transaction of its own, settings included, for a batch of which every key is new and nothing is
+// ordered, forced or fanned out. The keys come first, as in all transactions: it waits for who is about to hold one
+// of them, and fails if one is held.
 const (
-	appendNew    = appendHead + "u.repeat_of" + appendTail
-	appendEvents = appendHead + "coalesce((SELECT d.event FROM dedup d WHERE d.key = u.key), u.repeat_of)" + appendTail
+	appendEvents = "WITH clock AS MATERIALIZED (SELECT relais_now($1) AS now)" + appendPaused +
+		"nullif(coalesce((SELECT d.event FROM dedup d WHERE d.key = u.key), u.repeat_of), u.id)" + appendUnnested + appendMade
 
-	appendHead = `WITH
-clock AS MATERIALIZED (SELECT relais_now($1) AS now),
+	appendPlain = `WITH
+clock AS MATERIALIZED (SELECT relais_now($1) AS now, set_config('synchronous_commit', 'on', true), set_config('lock_timeout', '1s', true)),
+keyed AS (
+	INSERT INTO dedup (key, event, expires)
+	SELECT u.key, u.event, c.now + u.span FROM unnest($23::uuid[], $24::uuid[], $25::bigint[]) AS u (key, event, span) CROSS JOIN clock c
+	RETURNING key)` + appendPaused + "nullif(u.repeat_of, u.id)" + appendUnnested +
+		"WHERE (SELECT count(*) FROM keyed) >= 0" + appendMade + appendUnordered + appendResult
+
+	appendPaused = `,
 paused AS MATERIALIZED (SELECT name FROM pause WHERE scope = 'source' AND name = ANY ($4::text[]) FOR KEY SHARE),
 stored AS (
 	INSERT INTO event (day, seq, id, tenant, source, type, native, at, format, flags, repeat_of, header, query, path, body)
 	SELECT ((SELECT now FROM clock) / 86400000000)::integer, nextval('event_seq'), u.id, u.tenant, u.source, u.type, u.native,
-		u.at, u.format, u.flags, nullif(`
-	appendTail = `, u.id),
+		u.at, u.format, u.flags, `
+	appendUnnested = `,
 		u.header, u.query, u.path, u.body
 	FROM unnest($2::uuid[], $3::text[], $4::text[], $5::text[], $6::bytea[], $7::bigint[], $8::text[], $9::smallint[],
 		$10::uuid[], $11::uuid[], $12::bytea[], $13::bytea[], $14::bytea[], $15::bytea[])
-		AS u (id, tenant, source, type, native, at, format, flags, key, repeat_of, header, query, path, body)
+		AS u (id, tenant, source, type, native, at, format, flags, key, repeat_of, header, query, path, body) `
+	appendMade = `
 	RETURNING id, day, seq, source, repeat_of),
 made AS (
 	INSERT INTO delivery (event, event_day, event_seq, lane, source, class, due, route_set, created, order_key, wait)
@@ -262,21 +267,23 @@ func (r *appendRows) addWork(a *store.Accepted, lanes map[core.Destination]int64
 
 // statement is the shortest that does what the batch needs.
 func (r *appendRows) statement() string {
-	n := 0
-	for i, has := range []bool{r.allNew, len(r.chains) > 0, len(r.fanOuts.events) > 0} {
-		if has {
-			n |= 1 << i
-		}
+	switch ordered, fansOut := len(r.chains) > 0, len(r.fanOuts.events) > 0; {
+	case r.plain():
+		return appendPlain
+	case ordered && fansOut:
+		return appendEvents + appendOrdered + appendFanOuts + appendResult
+	case ordered:
+		return appendEvents + appendOrdered + appendResult
+	case fansOut:
+		return appendEvents + appendUnordered + appendFanOuts + appendResult
+	default:
+		return appendEvents + appendUnordered + appendResult
 	}
-	return appendStatements[n]
 }
 
-// appendStatements by what a batch has: 1 for keys that are all new, 2 for chains, 4 for fan-outs.
-var appendStatements = [8]string{
-	appendEvents + appendUnordered + appendResult, appendNew + appendUnordered + appendResult,
-	appendEvents + appendOrdered + appendResult, appendNew + appendOrdered + appendResult,
-	appendEvents + appendUnordered + appendFanOuts + appendResult, appendNew + appendUnordered + appendFanOuts + appendResult,
-	appendEvents + appendOrdered + appendFanOuts + appendResult, appendNew + appendOrdered + appendFanOuts + appendResult,
+// plain tells whether appendPlain does it.
+func (r *appendRows) plain() bool {
+	return r.allNew && len(r.chains) == 0 && len(r.fanOuts.events) == 0 && len(r.forced.keys) == 0
 }
 
 func (r *appendRows) arguments(given *int64) []any {
@@ -284,7 +291,10 @@ func (r *appendRows) arguments(given *int64) []any {
 	arguments := append(make([]any, 0, 25), given, r.ids, r.tenants, r.sources, r.types, r.natives, r.ats, r.formats, r.flags,
 		r.keys, r.repeats, r.headers, r.queries, r.paths, r.bodies,
 		d.events, d.lanes, d.classes, d.delays, d.sets, d.keys, d.forced)
-	if f := &r.fanOuts; len(f.events) > 0 {
+	switch f := &r.fanOuts; {
+	case r.plain():
+		arguments = append(arguments, r.claims.keys, r.claims.events, r.claims.windows)
+	case len(f.events) > 0:
 		arguments = append(arguments, f.events, f.sets, f.forced)
 	}
 	return arguments

@@ -37,9 +37,19 @@ func (s *Store) Claim(ctx context.Context, p store.ClaimParams) ([]store.Claimed
 		return nil, nil
 	}
 	var claimed []store.Claimed
-	err := s.transact(ctx, func(t *tx) (err error) {
-		claimed, err = t.claim(&p)
-		return err
+	if !s.prepared.Load() {
+		return nil, errNotPrepared
+	}
+	err := s.retry(ctx, func(ctx context.Context) error {
+		conn, err := s.pool.Acquire(ctx)
+		if err != nil {
+			return err
+		}
+		defer conn.Release() // one that is within a transaction is closed, not used again
+		return s.within(ctx, conn, func(t *tx) (err error) {
+			claimed, err = t.claim(&p)
+			return err
+		})
 	})
 	if err != nil {
 		return nil, err
@@ -47,9 +57,10 @@ func (s *Store) Claim(ctx context.Context, p store.ClaimParams) ([]store.Claimed
 	return claimed, nil
 }
 
+// claim is a transaction of two round trips: its first statements go out with its BEGIN, its last with its COMMIT.
 func (t *tx) claim(p *store.ClaimParams) ([]store.Claimed, error) {
 	for round := 0; ; round++ {
-		found, err := t.candidates(p)
+		found, err := t.candidates(p, round == 0)
 		if err != nil {
 			return nil, err
 		}
@@ -118,7 +129,7 @@ const readCandidates = `WITH RECURSIVE clock AS MATERIALIZED (SELECT relais_now(
 		AND class = h.class AND due <= clock.now ORDER BY due, id LIMIT h.free) c
 	WHERE h.due <= clock.now`
 
-func (t *tx) candidates(p *store.ClaimParams) (*found, error) {
+func (t *tx) candidates(p *store.ClaimParams, begin bool) (*found, error) {
 	n := len(p.Lanes)
 	lanes, most, places := laneNumbers(p.Lanes), make([]int64, n), make([]int64, n)
 	rates, bursts := make([]float64, n), make([]float64, n)
@@ -127,13 +138,18 @@ func (t *tx) candidates(p *store.ClaimParams) (*found, error) {
 		rates[i], bursts[i] = room.Rate, max(float64(room.Burst), 1)
 	}
 	f := &found{lanes: make(map[int64]*laneFree, n)}
+	before := 0
 	err := t.send(func(b *pgx.Batch) {
-		b.Queue(steadyPlans)
+		if begin {
+			b.Queue("BEGIN")
+			b.Queue(claimSettings)
+			before = 2
+		}
 		b.Queue("SELECT EXISTS (SELECT FROM node WHERE name = $1 AND lease > 0 AND beat + lease < relais_now($2))", clean(p.Node), t.now)
 		b.Queue(takeLanes, lanes)
 		b.Queue(readCandidates, t.now, lanes, most, places, rates, bursts)
 	}, func(results pgx.BatchResults) error {
-		if err := skip(results, 1); err != nil {
+		if err := skip(results, before); err != nil {
 			return err
 		}
 		var lapsed bool
@@ -255,6 +271,7 @@ func (t *tx) take(p *store.ClaimParams, f *found, chosen []candidate) ([]store.C
 		if len(w.before) > 0 {
 			b.Queue("SELECT delivery, step, definition, result FROM step WHERE delivery = ANY($1::bigint[]) ORDER BY delivery, ordinal", w.before)
 		}
+		b.Queue("COMMIT")
 	}, func(results pgx.BatchResults) error {
 		if err := w.readDeliveries(results, claimed); err != nil {
 			return err
@@ -264,10 +281,14 @@ func (t *tx) take(p *store.ClaimParams, f *found, chosen []candidate) ([]store.C
 				return err
 			}
 		}
-		if len(w.before) == 0 {
-			return nil
+		if len(w.before) > 0 {
+			if err := w.readSteps(results, claimed); err != nil {
+				return err
+			}
 		}
-		return w.readSteps(results, claimed)
+		err := committed(results.Exec())
+		t.ended = err == nil
+		return err
 	})
 	if err != nil {
 		return nil, err

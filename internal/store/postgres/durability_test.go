@@ -145,6 +145,45 @@ func TestServerThatCommitsWithoutSyncIsOverridden(t *testing.T) {
 	}
 }
 
+// What an append that is one statement acknowledges is in the log on the disk, though this server, left to itself,
+// would write it seconds later.
+func TestAppendOfOneStatementIsSynced(t *testing.T) {
+	server := pgtest.Server(t)
+	at := server.URL("relais")
+	conn := admin(t, at)
+	setting(t, conn, "synchronous_commit", "off")
+	setting(t, conn, "wal_writer_delay", "10s")
+	s := openAt(t, at)
+	synced := func(statement func()) (yes bool) {
+		t.Helper()
+		// The server may write a record of its own between the commit and the look.
+		for range 3 {
+			statement()
+			if err := conn.QueryRow(t.Context(), "SELECT pg_current_wal_flush_lsn() >= pg_current_wal_insert_lsn()").Scan(&yes); err != nil {
+				t.Fatal(err)
+			}
+			if yes {
+				break
+			}
+		}
+		return yes
+	}
+	if synced(func() {
+		if _, err := conn.Exec(t.Context(), "CREATE TABLE IF NOT EXISTS unsynced (); INSERT INTO unsynced DEFAULT VALUES"); err != nil {
+			t.Fatal(err)
+		}
+	}) {
+		t.Fatal("this server syncs what nobody asked for: the test shows nothing")
+	}
+	if !synced(func() {
+		if _, err := s.Append(t.Context(), benchBatch(1, 1)); err != nil {
+			t.Fatal(err)
+		}
+	}) {
+		t.Error("an append was acknowledged before it was synced")
+	}
+}
+
 func TestReadOnlyServerIsAway(t *testing.T) {
 	server := pgtest.Server(t)
 	at := server.URL("relais")

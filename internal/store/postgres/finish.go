@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"slices"
 
 	"github.com/jackc/pgx/v5"
 
@@ -99,6 +100,7 @@ type writtenOutcomes struct {
 	written []bool // for each of these
 
 	ends                                                     bool
+	lanes                                                    []int64 // each once; 0 where one isn't told
 	ids, delays, started, durations                          []int64
 	claims                                                   []int32
 	states                                                   []int16
@@ -157,6 +159,9 @@ func (w *writtenOutcomes) add(o *store.Outcome, end ending) {
 	w.steps.add(len(w.ids), o.Steps)
 	w.ends = w.ends || end.state > stateRunning
 	w.ids = append(w.ids, int64(o.Holder.Delivery))
+	if !slices.Contains(w.lanes, int64(o.Lane)) {
+		w.lanes = append(w.lanes, int64(o.Lane))
+	}
 	w.claims = append(w.claims, int32(o.Holder.Claim)) //nolint:gosec // a count
 	w.nodes = append(w.nodes, clean(o.Holder.Node))
 	w.states = append(w.states, end.state)
@@ -247,7 +252,11 @@ func (w *writtenOutcomes) queue(b *pgx.Batch, now *int64) {
 	if w.ends {
 		b.Queue(lockEndingChains, w.ids)
 	}
-	b.Queue(lockLanesOf, w.ids)
+	if slices.Contains(w.lanes, 0) {
+		b.Queue(lockLanesOf, w.ids)
+	} else {
+		b.Queue(takeLanes, w.lanes)
+	}
 	b.Queue(finishHeld, now, w.ids, w.claims, w.nodes, w.states, w.counts, w.retries, w.returns, w.skips, w.stops,
 		w.delays, w.reasons, w.messages, w.verdicts, w.started, w.durations, w.errReasons, w.errTexts, w.traces,
 		microsPerDay, w.steps.of, w.steps.names, w.steps.definitions, w.steps.places, w.steps.results)

@@ -5,8 +5,11 @@ import "github.com/jackc/pgx/v5"
 // steadyPlans keeps the plans of the lanes' statements the same whatever the tables hold at the moment. A
 // queue is empty when its statement is planned and a million rows long a minute later; the server would
 // keep the plan that reads it whole until it has analyzed the table. They hold for one transaction.
-const steadyPlans = `SELECT set_config('plan_cache_mode', 'force_generic_plan', true), set_config('enable_seqscan', 'off', true),
-	set_config('enable_bitmapscan', 'off', true), set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true), set_config('jit', 'off', true)`
+const (
+	steadyPlans    = "SELECT " + steadySettings
+	steadySettings = `set_config('plan_cache_mode', 'force_generic_plan', true), set_config('enable_seqscan', 'off', true),
+		set_config('enable_bitmapscan', 'off', true), set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true), set_config('jit', 'off', true)`
+)
 
 // send runs several statements of a transaction in one round trip. read gets their results, in order.
 func (t *tx) send(queue func(*pgx.Batch), read func(pgx.BatchResults) error) error {

@@ -24,6 +24,11 @@ const (
 		set_config('plan_cache_mode', 'force_generic_plan', true), set_config('enable_seqscan', 'off', true),
 		set_config('enable_bitmapscan', 'off', true), set_config('jit', 'off', true),
 		set_config('tcp_keepalives_idle', '5', true), set_config('tcp_keepalives_interval', '2', true), set_config('tcp_keepalives_count', '3', true)`
+	// claimSettings are settings and steadyPlans, for a transaction whose first statements go out with its BEGIN.
+	claimSettings = `SELECT set_config('synchronous_commit', 'on', true), set_config('lock_timeout', '1s', true),
+		set_config('idle_in_transaction_session_timeout', '5s', true), set_config('statement_timeout', '10s', true),
+		set_config('tcp_keepalives_idle', '5', true), set_config('tcp_keepalives_interval', '2', true), set_config('tcp_keepalives_count', '3', true),
+		` + steadySettings
 	// tries bounds how often a transaction that met another is run.
 	tries = 5
 )
@@ -35,6 +40,8 @@ type tx struct {
 	conn *pgxpool.Conn
 	// now is the tests' clock; nil is the database's. Statements give it to relais_now.
 	now *int64
+	// ended says that the transaction's COMMIT was answered already.
+	ended bool
 }
 
 // transact runs a transaction, again when it met another one or a day without partition. An error of the
@@ -84,12 +91,21 @@ func (s *Store) try(ctx context.Context, run func(*tx) error) error {
 	if _, err := conn.Exec(ctx, "BEGIN; "+settings, pgx.QueryExecModeSimpleProtocol); err != nil {
 		return err
 	}
-	if err := run(&tx{s: s, ctx: ctx, conn: conn, now: s.given()}); err != nil {
+	return s.within(ctx, conn, run)
+}
+
+// within runs a transaction that has begun, or that run begins, and ends it.
+func (s *Store) within(ctx context.Context, conn *pgxpool.Conn, run func(*tx) error) error {
+	t := &tx{s: s, ctx: ctx, conn: conn, now: s.given()}
+	if err := run(t); err != nil {
 		// With a context of its own: the caller's may be what ended the transaction.
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 		defer cancel()
 		_, _ = conn.Exec(ctx, "ROLLBACK", pgx.QueryExecModeSimpleProtocol)
 		return err
+	}
+	if t.ended {
+		return nil
 	}
 	tag, err := conn.Exec(ctx, "COMMIT", pgx.QueryExecModeSimpleProtocol)
 	return committed(tag, err)
@@ -156,6 +172,22 @@ func exchanged(results pgx.BatchResults, read func(pgx.BatchResults) error) erro
 	}
 	tag, err := results.Exec()
 	return committed(tag, err)
+}
+
+// alone runs one statement that is a transaction by itself; it says itself what the settings of others say. Its
+// commit is over when read has read all rows.
+func (s *Store) alone(ctx context.Context, statement string, arguments []any, read func(pgx.Rows, error) error) error {
+	if !s.prepared.Load() {
+		return errNotPrepared
+	}
+	return s.retry(ctx, func(ctx context.Context) error {
+		conn, err := s.pool.Acquire(ctx)
+		if err != nil {
+			return err
+		}
+		defer conn.Release()
+		return read(conn.Query(ctx, statement, arguments...))
+	})
 }
 
 // committed tells whether a COMMIT committed: of a failed transaction, the server answers it with ROLLBACK
