@@ -162,13 +162,13 @@ func (p *appending) queue(b *pgx.Batch) {
 		lanes, keys := chainArgs(r.chains)
 		b.Queue(takeChains, lanes, keys)
 	}
-	if len(r.claims.keys) > 0 {
-		b.Queue(claimKeys, p.given, r.claims.keys, r.claims.events, r.claims.windows)
-		b.Queue(claimForgotten, p.given, r.claims.keys, r.claims.events, r.claims.windows)
+	if r.claims.keys.n > 0 {
+		b.Queue(claimKeys, p.given, &r.claims.keys, &r.claims.events, &r.claims.windows)
+		b.Queue(claimForgotten, p.given, &r.claims.keys, &r.claims.events, &r.claims.windows)
 	}
 	b.Queue(r.statement(), r.arguments(p.given)...)
-	if len(r.forced.keys) > 0 {
-		b.Queue(forceKeys, p.given, r.forced.keys, r.forced.events, r.forced.windows)
+	if r.forced.keys.n > 0 {
+		b.Queue(forceKeys, p.given, &r.forced.keys, &r.forced.events, &r.forced.windows)
 	}
 }
 
@@ -177,10 +177,10 @@ func (p *appending) read(results pgx.BatchResults) error {
 	if len(p.rows.chains) > 0 {
 		before++
 	}
-	if len(p.rows.claims.keys) > 0 {
+	if p.rows.claims.keys.n > 0 {
 		before += 2
 	}
-	if len(p.rows.forced.keys) > 0 {
+	if p.rows.forced.keys.n > 0 {
 		after++
 	}
 	if err := skip(results, before); err != nil {

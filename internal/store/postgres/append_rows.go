@@ -2,8 +2,11 @@ package postgres
 
 import (
 	"bytes"
+	"maps"
 	"slices"
 	"time"
+
+	"github.com/jackc/pgx/v5/pgtype"
 
 	"relais/internal/core"
 	"relais/internal/store"
@@ -87,36 +90,15 @@ SELECT id, seq, repeat_of FROM stored`
 )
 
 // keyRows are keys that events take.
-type keyRows struct {
-	keys, events [][16]byte
-	windows      []int64
-}
+type keyRows struct{ keys, events, windows column }
 
-// appendRows are the rows of a batch, one array for each column.
+// appendRows are the rows of a batch.
 type appendRows struct {
-	ids                             [][16]byte
-	tenants, sources, types         []string
-	natives                         [][]byte
-	ats                             []int64
-	formats                         []string
-	flags                           []int16
-	keys, repeats                   [][]byte
-	headers, queries, paths, bodies [][]byte
+	ids, tenants, sources, types, natives, ats, formats, flags, keys, repeats, headers, queries, paths, bodies column
 
-	deliveries struct {
-		events  [][16]byte
-		lanes   []int64
-		classes []int16
-		delays  []int64
-		sets    []string
-		keys    [][]byte
-		forced  []bool
-	}
-	fanOuts struct {
-		events [][16]byte
-		sets   []string
-		forced []bool
-	}
+	deliveries struct{ events, lanes, classes, delays, sets, keys, forced column }
+	fanOuts    struct{ events, sets, forced column }
+
 	claims, forced keyRows
 	chains         []chain
 	// allNew says that no two events here have one key, and that nobody is known to hold one.
@@ -127,7 +109,6 @@ type appendRows struct {
 // it, unless it is held, and whoever comes after one that takes it by force repeats that one.
 func rowsOf(events []*store.Accepted, lanes map[core.Destination]int64, allNew bool) *appendRows {
 	r := &appendRows{allNew: allNew}
-	r.grow(len(events))
 	var claims, forced map[[16]byte]*store.Accepted
 	for _, a := range events {
 		e := &a.Event
@@ -169,41 +150,28 @@ func with(m map[[16]byte]*store.Accepted, a *store.Accepted) map[[16]byte]*store
 
 // addAll adds the keys in their order, in which every transaction takes them.
 func (k *keyRows) addAll(events map[[16]byte]*store.Accepted) {
-	k.keys = make([][16]byte, 0, len(events))
-	for key := range events {
-		k.keys = append(k.keys, key)
-	}
-	slices.SortFunc(k.keys, func(a, b [16]byte) int { return bytes.Compare(a[:], b[:]) })
-	for _, key := range k.keys {
+	keys := slices.SortedFunc(maps.Keys(events), func(a, b [16]byte) int { return bytes.Compare(a[:], b[:]) })
+	for _, key := range keys {
 		a := events[key]
-		k.events = append(k.events, a.Event.ID)
-		k.windows = append(k.windows, max(a.DedupWindow, time.Second).Microseconds())
-	}
-}
-
-func (r *appendRows) grow(n int) {
-	r.ids, r.ats, r.flags = make([][16]byte, 0, n), make([]int64, 0, n), make([]int16, 0, n)
-	for _, column := range []*[]string{&r.tenants, &r.sources, &r.types, &r.formats} {
-		*column = make([]string, 0, n)
-	}
-	for _, column := range []*[][]byte{&r.natives, &r.keys, &r.repeats, &r.headers, &r.queries, &r.paths, &r.bodies} {
-		*column = make([][]byte, 0, n)
+		k.keys.uuid(key)
+		k.events.uuid(a.Event.ID)
+		k.windows.bigint(max(a.DedupWindow, time.Second).Microseconds())
 	}
 }
 
 func (r *appendRows) addEvent(a *store.Accepted, repeatOf core.EventID, key bool) {
 	e := &a.Event
-	r.ids = append(r.ids, e.ID)
-	r.tenants = append(r.tenants, clean(tenantOr(e.Tenant)))
-	r.sources = append(r.sources, clean(e.Source))
-	r.types = append(r.types, clean(e.Type))
+	r.ids.uuid(e.ID)
+	r.tenants.text(clean(tenantOr(e.Tenant)))
+	r.sources.text(clean(e.Source))
+	r.types.text(clean(e.Type))
 	native := e.NativeType
 	if native == e.Type {
 		native = ""
 	}
-	r.natives = append(r.natives, bytesOrNull(native))
-	r.ats = append(r.ats, micros(e.ReceivedAt))
-	r.formats = append(r.formats, clean(string(e.Format)))
+	r.natives.bytesOf(native)
+	r.ats.bigint(micros(e.ReceivedAt))
+	r.formats.text(clean(string(e.Format)))
 	flags := int16(0)
 	if e.Redacted {
 		flags |= flagRedacted
@@ -211,35 +179,30 @@ func (r *appendRows) addEvent(a *store.Accepted, repeatOf core.EventID, key bool
 	if e.Test {
 		flags |= flagTest
 	}
-	r.flags = append(r.flags, flags)
-	r.keys = append(r.keys, nil)
+	r.flags.smallint(flags)
 	if key {
-		r.keys[len(r.keys)-1] = a.DedupKey[:]
+		r.keys.uuid(a.DedupKey)
+	} else {
+		r.keys.null(pgtype.UUIDOID)
 	}
-	r.repeats = append(r.repeats, nil)
-	if !repeatOf.IsZero() {
-		r.repeats[len(r.repeats)-1] = repeatOf[:]
+	if repeatOf.IsZero() {
+		r.repeats.null(pgtype.UUIDOID)
+	} else {
+		r.repeats.uuid(repeatOf)
 	}
-	r.headers = append(r.headers, e.Header)
-	r.queries = append(r.queries, bytesOrNull(e.Query))
-	r.paths = append(r.paths, bytesOrNull(e.Path))
-	r.bodies = append(r.bodies, e.Body)
-}
-
-func bytesOrNull(s string) []byte {
-	if s == "" {
-		return nil
-	}
-	return []byte(s)
+	r.headers.bytes(e.Header)
+	r.queries.bytesOf(e.Query)
+	r.paths.bytesOf(e.Path)
+	r.bodies.bytes(e.Body)
 }
 
 // addWork adds what a first event brings with it: its deliveries, or the order to make them.
 func (r *appendRows) addWork(a *store.Accepted, lanes map[core.Destination]int64) {
 	if a.FanOut {
 		f := &r.fanOuts
-		f.events = append(f.events, a.Event.ID)
-		f.sets = append(f.sets, clean(a.RouteSet))
-		f.forced = append(f.forced, a.Force)
+		f.events.uuid(a.Event.ID)
+		f.sets.text(clean(a.RouteSet))
+		f.forced.boolean(a.Force)
 		return
 	}
 	d := &r.deliveries
@@ -250,24 +213,24 @@ func (r *appendRows) addWork(a *store.Accepted, lanes map[core.Destination]int64
 			continue
 		}
 		lane := lanes[n.Destination]
-		d.events = append(d.events, a.Event.ID)
-		d.lanes = append(d.lanes, lane)
-		d.classes = append(d.classes, int16(core.Class(n.Priority, 0))) //nolint:gosec // 0 to 7
-		d.delays = append(d.delays, n.Delay.Microseconds())
-		d.sets = append(d.sets, clean(a.RouteSet))
-		d.forced = append(d.forced, a.Force)
+		d.events.uuid(a.Event.ID)
+		d.lanes.bigint(lane)
+		d.classes.smallint(int16(core.Class(n.Priority, 0))) //nolint:gosec // 0 to 7
+		d.delays.bigint(n.Delay.Microseconds())
+		d.sets.text(clean(a.RouteSet))
+		d.forced.boolean(a.Force)
 		if !n.Ordered {
-			d.keys = append(d.keys, nil)
+			d.keys.null(pgtype.ByteaOID)
 			continue
 		}
-		d.keys = append(d.keys, []byte(n.OrderKey))
+		d.keys.bytes([]byte(n.OrderKey))
 		r.chains = append(r.chains, chain{lane: lane, key: n.OrderKey})
 	}
 }
 
 // statement is the shortest that does what the batch needs.
 func (r *appendRows) statement() string {
-	switch ordered, fansOut := len(r.chains) > 0, len(r.fanOuts.events) > 0; {
+	switch ordered, fansOut := len(r.chains) > 0, r.fanOuts.events.n > 0; {
 	case r.plain():
 		return appendPlain
 	case ordered && fansOut:
@@ -283,19 +246,19 @@ func (r *appendRows) statement() string {
 
 // plain tells whether appendPlain does it.
 func (r *appendRows) plain() bool {
-	return r.allNew && len(r.chains) == 0 && len(r.fanOuts.events) == 0 && len(r.forced.keys) == 0
+	return r.allNew && len(r.chains) == 0 && r.fanOuts.events.n == 0 && r.forced.keys.n == 0
 }
 
 func (r *appendRows) arguments(given *int64) []any {
 	d := &r.deliveries
-	arguments := append(make([]any, 0, 25), given, r.ids, r.tenants, r.sources, r.types, r.natives, r.ats, r.formats, r.flags,
-		r.keys, r.repeats, r.headers, r.queries, r.paths, r.bodies,
-		d.events, d.lanes, d.classes, d.delays, d.sets, d.keys, d.forced)
+	arguments := append(make([]any, 0, 25), given, &r.ids, &r.tenants, &r.sources, &r.types, &r.natives, &r.ats, &r.formats, &r.flags,
+		&r.keys, &r.repeats, &r.headers, &r.queries, &r.paths, &r.bodies,
+		&d.events, &d.lanes, &d.classes, &d.delays, &d.sets, &d.keys, &d.forced)
 	switch f := &r.fanOuts; {
 	case r.plain():
-		arguments = append(arguments, r.claims.keys, r.claims.events, r.claims.windows)
-	case len(f.events) > 0:
-		arguments = append(arguments, f.events, f.sets, f.forced)
+		arguments = append(arguments, &r.claims.keys, &r.claims.events, &r.claims.windows)
+	case f.events.n > 0:
+		arguments = append(arguments, &f.events, &f.sets, &f.forced)
 	}
 	return arguments
 }

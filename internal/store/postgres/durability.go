@@ -125,6 +125,7 @@ func (s *Store) configure(config *pgxpool.Config, text string) {
 	}
 	// A server that is a replica counts as away; one that becomes the primary lets its connections write.
 	config.AfterConnect = func(_ context.Context, conn *pgx.Conn) error {
+		registerColumns(conn.TypeMap())
 		if conn.PgConn().ParameterStatus("in_hot_standby") == "on" {
 			return &store.Away{Words: "the database is a replica and read-only", Cause: errReplica}
 		}

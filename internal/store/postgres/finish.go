@@ -41,7 +41,7 @@ func (s *Store) Finish(ctx context.Context, outcomes []store.Outcome) ([]error, 
 	results := make([]error, len(outcomes))
 	var lost []int
 	for i, n := range w.as {
-		if !w.written[n] || string(outcomes[i].Verdict) != w.verdicts[n] {
+		if !w.written[n] || string(outcomes[i].Verdict) != w.verdict[n] {
 			results[i] = store.ErrLostClaim
 			lost = append(lost, i)
 		}
@@ -99,14 +99,17 @@ type writtenOutcomes struct {
 	as      []int  // for each outcome, which one is written for its claim
 	written []bool // for each of these
 
-	ends                                                     bool
-	lanes                                                    []int64 // each once; 0 where one isn't told
-	ids, delays, started, durations                          []int64
-	claims                                                   []int32
-	states                                                   []int16
-	counts, retries, returns, skips, stops                   []bool
-	nodes, verdicts, reasons, messages, errReasons, errTexts []string
-	traces                                                   [][]byte
+	ends  bool
+	lanes []int64 // each once; 0 where one isn't told
+
+	n                                                        int
+	verdict                                                  []string
+	ids, delays, started, durations                          column
+	claims                                                   column
+	states                                                   column
+	counts, retries, returns, skips, stops                   column
+	nodes, verdicts, reasons, messages, errReasons, errTexts column
+	traces                                                   column
 	steps                                                    stepColumns
 }
 
@@ -145,7 +148,7 @@ func newWritten(outcomes []store.Outcome) (*writtenOutcomes, error) {
 		}
 		n, twice := first[o.Holder]
 		if !twice {
-			n = len(w.ids)
+			n = w.n
 			first[o.Holder] = n
 			w.add(o, end)
 		}
@@ -156,33 +159,35 @@ func newWritten(outcomes []store.Outcome) (*writtenOutcomes, error) {
 
 func (w *writtenOutcomes) add(o *store.Outcome, end ending) {
 	a := &o.Attempt
-	w.steps.add(len(w.ids), o.Steps)
+	w.steps.add(w.n, o.Steps)
+	w.n++
 	w.ends = w.ends || end.state > stateRunning
-	w.ids = append(w.ids, int64(o.Holder.Delivery))
 	if !slices.Contains(w.lanes, int64(o.Lane)) {
 		w.lanes = append(w.lanes, int64(o.Lane))
 	}
-	w.claims = append(w.claims, int32(o.Holder.Claim)) //nolint:gosec // a count
-	w.nodes = append(w.nodes, clean(o.Holder.Node))
-	w.states = append(w.states, end.state)
-	w.counts = append(w.counts, end.counts)
-	w.retries = append(w.retries, end.retry)
-	w.returns = append(w.returns, end.returned)
-	w.skips = append(w.skips, o.Verdict == store.VerdictSkipped)
-	w.stops = append(w.stops, end.state == stateDead && o.FIFOStop)
+	w.ids.bigint(int64(o.Holder.Delivery))
+	w.claims.integer(int32(o.Holder.Claim)) //nolint:gosec // a count
+	w.nodes.text(clean(o.Holder.Node))
+	w.states.smallint(end.state)
+	w.counts.boolean(end.counts)
+	w.retries.boolean(end.retry)
+	w.returns.boolean(end.returned)
+	w.skips.boolean(o.Verdict == store.VerdictSkipped)
+	w.stops.boolean(end.state == stateDead && o.FIFOStop)
 	delay := int64(0)
 	if end.delay {
 		delay = o.Delay.Microseconds()
 	}
-	w.delays = append(w.delays, delay)
-	w.reasons = append(w.reasons, clean(string(o.Reason)))
-	w.messages = append(w.messages, clean(o.Message))
-	w.verdicts = append(w.verdicts, string(o.Verdict))
-	w.started = append(w.started, micros(a.Started))
-	w.durations = append(w.durations, int64(a.Duration))
-	w.errReasons = append(w.errReasons, clean(string(a.Reason)))
-	w.errTexts = append(w.errTexts, clean(a.Message))
-	w.traces = append(w.traces, a.Trace)
+	w.delays.bigint(delay)
+	w.reasons.text(clean(string(o.Reason)))
+	w.messages.text(clean(o.Message))
+	w.verdict = append(w.verdict, string(o.Verdict))
+	w.verdicts.text(string(o.Verdict))
+	w.started.bigint(micros(a.Started))
+	w.durations.bigint(int64(a.Duration))
+	w.errReasons.text(clean(string(a.Reason)))
+	w.errTexts.text(clean(a.Message))
+	w.traces.bytes(a.Trace)
 }
 
 // lockEndingChains locks the chains of deliveries, as takeChains does.
@@ -250,15 +255,15 @@ const finishHeld = `WITH clock AS MATERIALIZED (SELECT relais_now($1) AS now),
 func (w *writtenOutcomes) queue(b *pgx.Batch, now *int64) {
 	b.Queue(steadyPlans)
 	if w.ends {
-		b.Queue(lockEndingChains, w.ids)
+		b.Queue(lockEndingChains, &w.ids)
 	}
 	if slices.Contains(w.lanes, 0) {
-		b.Queue(lockLanesOf, w.ids)
+		b.Queue(lockLanesOf, &w.ids)
 	} else {
 		b.Queue(takeLanes, w.lanes)
 	}
-	b.Queue(finishHeld, now, w.ids, w.claims, w.nodes, w.states, w.counts, w.retries, w.returns, w.skips, w.stops,
-		w.delays, w.reasons, w.messages, w.verdicts, w.started, w.durations, w.errReasons, w.errTexts, w.traces,
+	b.Queue(finishHeld, now, &w.ids, &w.claims, &w.nodes, &w.states, &w.counts, &w.retries, &w.returns, &w.skips, &w.stops,
+		&w.delays, &w.reasons, &w.messages, &w.verdicts, &w.started, &w.durations, &w.errReasons, &w.errTexts, &w.traces,
 		microsPerDay, w.steps.of, w.steps.names, w.steps.definitions, w.steps.places, w.steps.results)
 }
 
@@ -275,7 +280,7 @@ func (w *writtenOutcomes) read(answers pgx.BatchResults) error {
 	if err != nil {
 		return err
 	}
-	w.written = make([]bool, len(w.ids))
+	w.written = make([]bool, w.n)
 	var n int64
 	_, err = pgx.ForEachRow(rows, []any{&n}, func() error {
 		w.written[n] = true
