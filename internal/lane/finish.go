@@ -28,6 +28,7 @@ const (
 type finisher struct {
 	mu       sync.Mutex
 	waiting  []ended
+	last     int // how many the last write took: about as many will gather during the next
 	breakers map[store.LaneID]core.BreakerState
 	some     chan struct{}
 	// stuck says that outcomes wait for a store that refuses them: nothing new is claimed meanwhile,
@@ -41,6 +42,9 @@ func newFinisher() *finisher {
 
 func (f *finisher) put(e ended) {
 	f.mu.Lock()
+	if f.waiting == nil {
+		f.waiting = make([]ended, 0, f.last+1)
+	}
 	f.waiting = append(f.waiting, e)
 	f.mu.Unlock()
 	signal(f.some)
@@ -58,6 +62,7 @@ func (f *finisher) take() ([]ended, map[store.LaneID]core.BreakerState) {
 	defer f.mu.Unlock()
 	n := min(len(f.waiting), finishBatch)
 	batch := f.waiting[:n:n]
+	f.last = n
 	if f.waiting = f.waiting[n:]; len(f.waiting) == 0 {
 		f.waiting = nil
 	} else {

@@ -34,19 +34,26 @@ const (
 // locked, so that who ends it waits for this transaction, and releases what it put aside.
 //
 // appendPlain is a transaction of its own, settings included, for a batch of which every key is new and nothing is
-// ordered, forced or fanned out. The keys come first, as in all transactions: it waits for who is about to hold one
-// of them, and fails if one is held.
-const (
-	appendEvents = "WITH clock AS MATERIALIZED (SELECT relais_now($1) AS now)" + appendPaused +
-		"nullif(coalesce((SELECT d.event FROM dedup d WHERE d.key = u.key), u.repeat_of), u.id)" + appendUnnested + appendMade
+// ordered, forced or fanned out; appendBare for one without deliveries. The keys come first, as in all transactions:
+// it waits for who is about to hold one of them, and fails if one is held.
+var (
+	appendPlain = appendKeyed("$23", "$24", "$25") + appendMade + appendUnordered + appendResult
+	appendBare  = appendKeyed("$16", "$17", "$18") + appendResult
+)
 
-	appendPlain = `WITH
+func appendKeyed(keys, events, windows string) string {
+	return `WITH
 clock AS MATERIALIZED (SELECT relais_now($1) AS now, set_config('synchronous_commit', 'on', true), set_config('lock_timeout', '1s', true)),
 keyed AS (
 	INSERT INTO dedup (key, event, expires)
-	SELECT u.key, u.event, c.now + u.span FROM unnest($23::uuid[], $24::uuid[], $25::bigint[]) AS u (key, event, span) CROSS JOIN clock c
-	RETURNING key)` + appendPaused + "nullif(u.repeat_of, u.id)" + appendUnnested +
-		"WHERE (SELECT count(*) FROM keyed) >= 0" + appendMade + appendUnordered + appendResult
+	SELECT u.key, u.event, c.now + u.span FROM unnest(` + keys + "::uuid[], " + events + "::uuid[], " + windows + `::bigint[]) AS u (key, event, span)
+	CROSS JOIN clock c RETURNING key)` + appendPaused + "nullif(u.repeat_of, u.id)" + appendUnnested +
+		"WHERE (SELECT count(*) FROM keyed) >= 0" + appendReturning
+}
+
+const (
+	appendEvents = "WITH clock AS MATERIALIZED (SELECT relais_now($1) AS now)" + appendPaused +
+		"nullif(coalesce((SELECT d.event FROM dedup d WHERE d.key = u.key), u.repeat_of), u.id)" + appendUnnested + appendReturning + appendMade
 
 	appendPaused = `,
 paused AS MATERIALIZED (SELECT name FROM pause WHERE scope = 'source' AND name = ANY ($4::text[]) FOR KEY SHARE),
@@ -59,8 +66,9 @@ stored AS (
 	FROM unnest($2::uuid[], $3::text[], $4::text[], $5::text[], $6::bytea[], $7::bigint[], $8::text[], $9::smallint[],
 		$10::uuid[], $11::uuid[], $12::bytea[], $13::bytea[], $14::bytea[], $15::bytea[])
 		AS u (id, tenant, source, type, native, at, format, flags, key, repeat_of, header, query, path, body) `
-	appendMade = `
-	RETURNING id, day, seq, source, repeat_of),
+	appendReturning = `
+	RETURNING id, day, seq, source, repeat_of)`
+	appendMade = `,
 made AS (
 	INSERT INTO delivery (event, event_day, event_seq, lane, source, class, due, route_set, created, order_key, wait)
 	SELECT e.id, e.day, e.seq, u.lane, e.source, u.class, c.now + u.delay, u.route_set, c.now, u.order_key,
@@ -231,6 +239,8 @@ func (r *appendRows) addWork(a *store.Accepted, lanes map[core.Destination]int64
 // statement is the shortest that does what the batch needs.
 func (r *appendRows) statement() string {
 	switch ordered, fansOut := len(r.chains) > 0, r.fanOuts.events.n > 0; {
+	case r.plain() && r.deliveries.events.n == 0:
+		return appendBare
 	case r.plain():
 		return appendPlain
 	case ordered && fansOut:
@@ -252,8 +262,10 @@ func (r *appendRows) plain() bool {
 func (r *appendRows) arguments(given *int64) []any {
 	d := &r.deliveries
 	arguments := append(make([]any, 0, 25), given, &r.ids, &r.tenants, &r.sources, &r.types, &r.natives, &r.ats, &r.formats, &r.flags,
-		&r.keys, &r.repeats, &r.headers, &r.queries, &r.paths, &r.bodies,
-		&d.events, &d.lanes, &d.classes, &d.delays, &d.sets, &d.keys, &d.forced)
+		&r.keys, &r.repeats, &r.headers, &r.queries, &r.paths, &r.bodies)
+	if d.events.n > 0 || !r.plain() {
+		arguments = append(arguments, &d.events, &d.lanes, &d.classes, &d.delays, &d.sets, &d.keys, &d.forced)
+	}
 	switch f := &r.fanOuts; {
 	case r.plain():
 		arguments = append(arguments, &r.claims.keys, &r.claims.events, &r.claims.windows)
