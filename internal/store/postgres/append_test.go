@@ -99,6 +99,26 @@ func TestRepeatsOnTwoNodesHaveOneFirst(t *testing.T) {
 }
 
 // The same events are sent over two nodes at once, as after a commit whose outcome is unknown.
+// A batch that counted on new keys is stored once all the same, and so is each after it.
+func TestARepeatAmongNewEventsIsFound(t *testing.T) {
+	c := newCluster(t)
+	s := c.node(c.url)
+	c.append(s, c.event("held", "a"))
+	for round := range carefulFor + 3 {
+		again := c.event("held", "a")
+		got := c.append(s, c.event(fmt.Sprintf("new %d", round), "a"), again, c.event(fmt.Sprintf("newer %d", round), "a"))
+		for i, want := range []bool{false, true, false} {
+			if repeat := !got[i].RepeatOf.IsZero(); repeat != want || got[i].Seq == 0 {
+				t.Fatalf("round %d: event %d has number %d and repeats %s", round, i, got[i].Seq, got[i].RepeatOf)
+			}
+		}
+	}
+	rounds := carefulFor + 3
+	if events, deliveries := c.count(s, "event"), c.count(s, "delivery"); events != 1+3*rounds || deliveries != 1+2*rounds {
+		t.Errorf("%d events and %d deliveries", events, deliveries)
+	}
+}
+
 func TestIDsSentTwiceAtOnceAreStoredOnce(t *testing.T) {
 	c := newCluster(t)
 	nodes := []*Store{c.node(c.url), c.node(c.url)}
