@@ -1,6 +1,7 @@
 package core
 
 import (
+	"iter"
 	"net/http"
 	"slices"
 	"strings"
@@ -33,13 +34,22 @@ func EncodeHeader(h http.Header, keep func(name string) bool) []byte {
 	return out
 }
 
+// HeaderFields are the names and values of what EncodeHeader wrote, one after the other.
+func HeaderFields(encoded []byte) iter.Seq2[string, string] {
+	return func(yield func(name, value string) bool) {
+		for line := range strings.SplitSeq(string(encoded), "\r\n") {
+			if name, value, ok := strings.Cut(line, ": "); ok && !yield(name, value) {
+				return
+			}
+		}
+	}
+}
+
 // DecodeHeader reads what EncodeHeader wrote.
 func DecodeHeader(encoded []byte) http.Header {
 	h := http.Header{}
-	for line := range strings.SplitSeq(string(encoded), "\r\n") {
-		if name, value, ok := strings.Cut(line, ": "); ok {
-			h[name] = append(h[name], value)
-		}
+	for name, value := range HeaderFields(encoded) {
+		h[name] = append(h[name], value)
 	}
 	return h
 }

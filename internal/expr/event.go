@@ -20,8 +20,12 @@ var EventKeys = []string{
 // can't be read leaves data out and is the error: expressions that don't look at it still work.
 func EventVars(event *core.Event, normalized map[string]any) (map[string]any, error) {
 	headers := map[string]any{}
-	for name, values := range core.DecodeHeader(event.Header) {
-		headers[validText(strings.ToLower(name))] = validText(strings.Join(values, ", "))
+	for name, value := range core.HeaderFields(event.Header) {
+		name, value = validText(strings.ToLower(name)), validText(value)
+		if before, there := headers[name].(string); there {
+			value = before + ", " + value
+		}
+		headers[name] = value
 	}
 	if normalized == nil {
 		normalized = map[string]any{}
