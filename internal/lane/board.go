@@ -20,6 +20,7 @@ type lane struct {
 	more, queued bool
 	ticket       int  // of its place in a ring; other places are left over
 	fresh        bool // that place is among the fresh ones
+	early        bool // and there among those that were woken
 	aside        bool // that place is among those whose share is used up
 	running      int
 	// quantum is how many deliveries a claim asks for at most: twice as many after each that got them all. 0 for a
@@ -62,9 +63,10 @@ type board struct {
 	ring   []place
 	fresh  []place
 	odd    int // 1 when fresh has the odd place of this claim
-	// aside are the lanes whose share of the node is used up, those that hang in a ring of their own: each claim
-	// looks at the first of each, where it would have to go around thousands.
-	aside   [2][]place
+	// aside are the lanes whose share of the node is used up: each claim looks at the first of each ring, where it
+	// would have to go around thousands. Those that were woken come first, or a new destination would wait until
+	// everybody that was there before had its turn; then the others; and those that hang by themselves.
+	aside   [3][]place
 	dues    dueHeap
 	held    map[core.DeliveryID]work // what this process works on
 	bytes   int64
@@ -149,25 +151,31 @@ func dropHead(ring *[]place) {
 }
 
 // putAside keeps a lane with more, and nothing running, out of the ring until its share has room.
-func (b *board) putAside(l *lane, hangs bool) {
-	ring := &b.aside[0]
-	if hangs {
-		ring = &b.aside[1]
+func (b *board) putAside(l *lane, hangs, fresh bool) {
+	ring := &b.aside[1]
+	switch {
+	case hangs:
+		ring = &b.aside[2]
+	case fresh:
+		ring = &b.aside[0]
 	}
 	b.queue(l, ring)
-	l.aside = true
+	l.aside, l.early = true, fresh && !hangs
 }
 
 // takeBack is the first of the lanes put aside that its share has room for again; nil where there is none.
 func (b *board) takeBack(s *share, now time.Time) *lane {
 	for i := range b.aside {
 		ring := &b.aside[i]
+		for len(*ring) > 0 && (*ring)[0].ticket != (*ring)[0].lane.ticket {
+			dropHead(ring) // it was woken since
+		}
 		if len(*ring) == 0 || s.places(b, (*ring)[0].lane, 1, now) <= 0 {
 			continue
 		}
 		l := (*ring)[0].lane
 		dropHead(ring)
-		l.queued, l.aside = false, false
+		l.queued, l.aside, l.early = false, false, false
 		return l
 	}
 	return nil
@@ -177,18 +185,18 @@ func (b *board) takeBack(s *share, now time.Time) *lane {
 func (b *board) queued() int { return len(b.ring) + len(b.fresh) }
 
 // asides is how many places those put aside have.
-func (b *board) asides() int { return len(b.aside[0]) + len(b.aside[1]) }
+func (b *board) asides() int { return len(b.aside[0]) + len(b.aside[1]) + len(b.aside[2]) }
 
 // wake says that something new is due in the lane. One that runs nothing and gave little the last time is taken to
 // be idle: what it gave may have been all, and its place in the ring a mistake.
 func (b *board) wake(l *lane) {
-	if l.running > 0 || l.timedOut || l.quantum > leastQuantum || l.fresh || l.aside {
+	if l.running > 0 || l.timedOut || l.quantum > leastQuantum || l.fresh || l.early {
 		b.resume(l)
 		return
 	}
 	l.blocked, l.blockedUntil = 0, time.Time{}
 	b.queue(l, &b.fresh)
-	l.fresh = true
+	l.fresh, l.aside = true, false
 }
 
 // resume says that what kept the lane's deliveries may be over.
@@ -229,6 +237,10 @@ func (b *board) start(l *lane, id core.DeliveryID, size int64, now time.Time) {
 		l.lastSign = now
 	}
 	l.running++
+	if before, twice := b.held[id]; twice {
+		// An attempt that lost its claim still runs, and the delivery came back: what counts is the newer.
+		b.forget(before)
+	}
 	b.held[id] = work{l, size, !l.proven}
 	if !l.proven {
 		b.unproven++
@@ -240,12 +252,15 @@ func (b *board) start(l *lane, id core.DeliveryID, size int64, now time.Time) {
 // end notes a delivery that this process no longer works on: its outcome is stored.
 func (b *board) end(l *lane, id core.DeliveryID) {
 	l.running--
-	w := b.held[id]
+	b.forget(b.held[id])
+	delete(b.held, id)
+}
+
+func (b *board) forget(w work) {
 	if w.unproven {
 		b.unproven--
 	}
 	b.bytes -= w.bytes
-	delete(b.held, id)
 }
 
 // hanging counts what the lanes that hang have running.

@@ -162,7 +162,7 @@ func (l *Lanes) plan(now time.Time) []ask {
 		}
 		if n = share.allow(b, next, n, now); n <= 0 {
 			if next.running == 0 { // else an end of its own queues it
-				b.putAside(next, next.hangs(now))
+				b.putAside(next, next.hangs(now), isFresh)
 			}
 			continue
 		}

@@ -307,3 +307,68 @@ func TestWokenLaneDoesNotWaitForTheTurnsOfABacklog(t *testing.T) {
 		}
 	})
 }
+
+// What was never tried before others that hang or are slow doesn't wait until each of them had its turn.
+func TestNewDestinationDoesNotWaitForThoseThatStandAside(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		runner runnerFunc
+		each   int
+		sends  int
+		every  time.Duration
+		within time.Duration // after the last was sent
+	}{
+		{"beside many that hang", hang, 4, 100, 100 * time.Millisecond, time.Minute},
+		{"beside many that take long", takes(15 * time.Second), 40, 60, time.Second, 0},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			var others gauge
+			inBubble(t, Options{Alone: true, Bounds: Bounds{Running: 64, Timeout: time.Minute}}, nil, func(b *bench) {
+				for i := range 400 {
+					dest := route(fmt.Sprintf("other-%d", i))
+					b.set(dest, Settings{}, others.around(c.runner))
+					for range c.each {
+						b.store.add(dest, 0)
+					}
+				}
+				b.lanes.Wake()
+				pass(20 * time.Second)
+				fresh := route("fresh")
+				b.set(fresh, Settings{}, takes(time.Millisecond))
+				var sent []*modelDelivery
+				for range c.sends {
+					sent = append(sent, b.send(fresh, 1)...)
+					pass(c.every)
+				}
+				pass(c.within)
+				late := 0
+				b.store.mu.Lock()
+				for _, d := range sent {
+					if d.State != core.StateSucceeded {
+						late++
+					}
+				}
+				b.store.mu.Unlock()
+				if late > 0 {
+					t.Errorf("%d of %d deliveries to a destination that answers wait beside %d attempts of others", late, c.sends, others.current())
+				}
+			})
+		})
+	}
+}
+
+// A delivery that this process lost and was given again is held once.
+func TestDeliveryHeldTwiceIsCountedOnce(t *testing.T) {
+	b := newBoard()
+	l := b.learn(store.LaneWork{Lane: 1, Destination: route("a")})
+	now := time.Now()
+	for range 2 {
+		b.start(l, 7, 1000, now)
+	}
+	for range 2 {
+		b.end(l, 7)
+	}
+	if l.running != 0 || len(b.held) != 0 || b.unproven != 0 || b.bytes != 0 {
+		t.Errorf("%d run, %d are held, %d of them unproven, %d bytes", l.running, len(b.held), b.unproven, b.bytes)
+	}
+}

@@ -261,10 +261,17 @@ func (p *appending) leaveStored(ctx context.Context, s *Store) error {
 	if newest.After(s.now().Add(24 * time.Hour)) {
 		from = 0
 	}
-	// As an exchange, for its settings: where tables are small, the plan would be to read them whole.
+	// As an exchange, for its settings: where tables are small, the plan would be to read them whole. What is found
+	// may have been committed by who gave up waiting for a standby: its message makes this commit wait for it.
 	if err := s.exchange(ctx, func(b *pgx.Batch) {
+		b.Queue("SELECT pg_logical_emit_message(true, 'relais', '')")
 		b.Queue("SELECT e.id, e.seq, e.repeat_of FROM "+allEvents+" e WHERE e.id = ANY ($1) AND e.day >= $2", ids, from)
-	}, p.readStored); err != nil {
+	}, func(results pgx.BatchResults) error {
+		if err := skip(results, 1); err != nil {
+			return err
+		}
+		return p.readStored(results)
+	}); err != nil {
 		return err
 	}
 	left := p.events[:0]

@@ -43,7 +43,8 @@ var (
 
 func appendKeyed(keys, events, windows string) string {
 	return `WITH
-clock AS MATERIALIZED (SELECT relais_now($1) AS now, set_config('synchronous_commit', 'on', true), set_config('lock_timeout', '1s', true)),
+clock AS MATERIALIZED (SELECT relais_now($1) AS now, set_config('synchronous_commit', 'on', true), set_config('lock_timeout', '1s', true),
+	set_config('tcp_keepalives_idle', '5', true), set_config('tcp_keepalives_interval', '2', true), set_config('tcp_keepalives_count', '3', true)),
 keyed AS (
 	INSERT INTO dedup (key, event, expires)
 	SELECT u.key, u.event, c.now + u.span FROM unnest(` + keys + "::uuid[], " + events + "::uuid[], " + windows + `::bigint[]) AS u (key, event, span)

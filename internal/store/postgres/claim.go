@@ -245,15 +245,20 @@ const markRunning = `WITH taken AS (
 		LEFT JOIN unnest($4::bigint[], $5::float8[]) k(lane, tokens) ON k.lane = n.lane WHERE l.id = n.lane)
 	SELECT ` + deliveryColumns + ` FROM taken d JOIN lane l ON l.id = d.lane`
 
-// readEvents reads events of one day: the server then looks into that day's partition only.
-const readEvents = "SELECT " + eventColumns + " FROM event e WHERE e.day = $1 AND e.id = ANY($2::uuid[])"
+// readEvents reads events of one day: the server then looks into that day's partition only. readKept reads those
+// whose day's partition is gone.
+const (
+	readEvents = "SELECT " + eventColumns + " FROM event e WHERE e.day = $1 AND e.id = ANY($2::uuid[])"
+	readKept   = "SELECT " + eventColumns + " FROM event_kept e WHERE e.id = ANY($1::uuid[])"
+)
 
 // take makes the chosen running, and loads what their attempts need.
 func (t *tx) take(p *store.ClaimParams, f *found, chosen []candidate) ([]store.Claimed, error) {
 	w := wanted{at: make(map[int64]int, len(chosen)), events: map[int32][][16]byte{}, found: make(map[core.EventID]core.Event, len(chosen))}
+	today := int32(f.now / microsPerDay) //nolint:gosec // days since 1970
 	for i, c := range chosen {
 		w.at[c.id] = i
-		w.add(c)
+		w.add(c, c.day < today)
 	}
 	var limited []int64
 	var tokens []float64
@@ -268,6 +273,9 @@ func (t *tx) take(p *store.ClaimParams, f *found, chosen []candidate) ([]store.C
 		for day, ids := range w.events {
 			b.Queue(readEvents, day, ids)
 		}
+		if len(w.old) > 0 {
+			b.Queue(readKept, w.old)
+		}
 		if len(w.before) > 0 {
 			b.Queue("SELECT delivery, step, definition, result FROM step WHERE delivery = ANY($1::bigint[]) ORDER BY delivery, ordinal", w.before)
 		}
@@ -276,7 +284,11 @@ func (t *tx) take(p *store.ClaimParams, f *found, chosen []candidate) ([]store.C
 		if err := w.readDeliveries(results, claimed); err != nil {
 			return err
 		}
-		for range w.events {
+		tables := len(w.events)
+		if len(w.old) > 0 {
+			tables++
+		}
+		for range tables {
 			if err := w.readEvents(results.Query()); err != nil {
 				return err
 			}
@@ -293,11 +305,7 @@ func (t *tx) take(p *store.ClaimParams, f *found, chosen []candidate) ([]store.C
 	if err != nil {
 		return nil, err
 	}
-	if missing := w.missing(); len(missing) > 0 {
-		if err := w.readEvents(t.query("SELECT "+eventColumns+" FROM event_kept e WHERE e.id = ANY($1::uuid[])", missing)); err != nil {
-			return nil, err
-		}
-	}
+	// Nothing that can fail comes after the COMMIT: what was claimed would run nowhere.
 	given := claimed[:0]
 	for i := range claimed {
 		if c := &claimed[i]; c.Delivery.ID != 0 {
@@ -314,10 +322,11 @@ type wanted struct {
 	at     map[int64]int
 	before []int64 // they may have steps
 	events map[int32][][16]byte
+	old    [][16]byte // of days whose partition may be gone
 	found  map[core.EventID]core.Event
 }
 
-func (w *wanted) add(c candidate) {
+func (w *wanted) add(c candidate, old bool) {
 	w.ids = append(w.ids, c.id)
 	if c.before {
 		w.before = append(w.before, c.id)
@@ -325,18 +334,10 @@ func (w *wanted) add(c candidate) {
 	if _, twice := w.found[c.event]; !twice {
 		w.found[c.event] = core.Event{}
 		w.events[c.day] = append(w.events[c.day], c.event)
-	}
-}
-
-// missing are the events that aren't in their day any more.
-func (w *wanted) missing() [][16]byte {
-	var missing [][16]byte
-	for id, e := range w.found {
-		if e.ID.IsZero() {
-			missing = append(missing, id)
+		if old {
+			w.old = append(w.old, c.event)
 		}
 	}
-	return missing
 }
 
 func (w *wanted) readDeliveries(results pgx.BatchResults, into []store.Claimed) error {

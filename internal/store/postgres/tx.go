@@ -60,7 +60,9 @@ func (s *Store) retry(ctx context.Context, run func(context.Context) error) erro
 	var err error
 	for try := range tries {
 		if err = run(ctx); err == nil {
-			return nil
+			// Who stops waiting cancels, and PostgreSQL ends a commit's wait for its standby with success. So it is
+			// committed here, and perhaps nowhere else: not what is acknowledged.
+			return public(ctx.Err())
 		}
 		switch {
 		case noPartition(err):
