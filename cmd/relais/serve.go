@@ -24,7 +24,7 @@ func (s *serveCommand) Run(p *program) error {
 
 func (p *program) serve(o app.Options) error {
 	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(800) // what lives is small, but for a flood of large bodies
+		debug.SetGCPercent(400) // what lives is small, but for a flood of large bodies
 	}
 	if os.Getenv("GOMEMLIMIT") == "" {
 		debug.SetMemoryLimit(1 << 30) // past it, garbage is collected as often as it takes
