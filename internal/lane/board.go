@@ -20,8 +20,7 @@ type lane struct {
 	more, queued bool
 	ticket       int  // of its place in a ring; other places are left over
 	fresh        bool // that place is among the fresh ones
-	early        bool // and there among those that were woken
-	aside        bool // that place is among those whose share is used up
+	early        bool // that place is among those put aside that were woken
 	running      int
 	// quantum is how many deliveries a claim asks for at most: twice as many after each that got them all. 0 for a
 	// lane that no claim has asked yet.
@@ -160,7 +159,7 @@ func (b *board) putAside(l *lane, hangs, fresh bool) {
 		ring = &b.aside[0]
 	}
 	b.queue(l, ring)
-	l.aside, l.early = true, fresh && !hangs
+	l.early = fresh && !hangs
 }
 
 // takeBack is the first of the lanes put aside that its share has room for again; nil where there is none.
@@ -175,7 +174,7 @@ func (b *board) takeBack(s *share, now time.Time) *lane {
 		}
 		l := (*ring)[0].lane
 		dropHead(ring)
-		l.queued, l.aside, l.early = false, false, false
+		l.queued, l.early = false, false
 		return l
 	}
 	return nil
@@ -196,7 +195,7 @@ func (b *board) wake(l *lane) {
 	}
 	l.blocked, l.blockedUntil = 0, time.Time{}
 	b.queue(l, &b.fresh)
-	l.fresh, l.aside = true, false
+	l.fresh = true
 }
 
 // resume says that what kept the lane's deliveries may be over.
