@@ -125,8 +125,7 @@ func hexOf(sum []byte) string {
 func quickOptions(t *testing.T) Options {
 	t.Helper()
 	return Options{
-		// The test's folder may be in memory, which a run refuses; this package's isn't.
-		Dir: ".", Results: t.TempDir(), Turn: 300 * time.Millisecond, Rounds: 1, Events: 10_000,
+		Dir: onDisk(t), Results: t.TempDir(), Turn: 300 * time.Millisecond, Rounds: 1, Events: 10_000,
 		Progress: t.Output(),
 	}
 }

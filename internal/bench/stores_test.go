@@ -95,7 +95,7 @@ func TestLongRowsRunOnlyWhenNamed(t *testing.T) {
 // server starts a PostgreSQL as a run does.
 func server(t *testing.T) *database {
 	t.Helper()
-	dir, err := os.MkdirTemp(".", "relais-bench-")
+	dir, err := os.MkdirTemp(onDisk(t), "relais-bench-")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -349,4 +349,22 @@ func TestDeliveriesThatDoNotComeAreChargedAndNotForgotten(t *testing.T) {
 	if seen, late, err := r.arrivals(t.Context(), time.Millisecond); err != nil || late != 2 || seen.TotalCount() != 0 {
 		t.Errorf("%d late, %d seen, %v", late, seen.TotalCount(), err)
 	}
+}
+
+// onDisk is a folder on a disk, and one that PostgreSQL's user can reach: a checkout may be closed to it.
+func onDisk(t *testing.T) string {
+	t.Helper()
+	parent := os.TempDir()
+	if refuseMemoryDisk(parent) != nil {
+		parent = "."
+	}
+	dir, err := os.MkdirTemp(parent, "relais-bench-test-")
+	if err == nil {
+		err = os.Chmod(dir, 0o711)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	return dir
 }

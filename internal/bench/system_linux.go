@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"os/user"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
@@ -153,6 +154,9 @@ func giveToServer(run string, paths ...string) (func(*exec.Cmd), error) {
 		if err != nil {
 			return nil, fmt.Errorf("find the user %s: %w", name, err)
 		}
+		if err := reachable(run, name); err != nil {
+			return nil, err
+		}
 		attributes.Credential = &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}
 		failed := os.Chmod(run, 0o711) //nolint:gosec // through, not into
 		for _, path := range paths {
@@ -164,4 +168,23 @@ func giveToServer(run string, paths ...string) (func(*exec.Cmd), error) {
 		return as, nil
 	}
 	return nil, errors.New("running as root, and there is no user postgres or nobody to run PostgreSQL as")
+}
+
+// reachable fails where a folder above run lets no other user through.
+func reachable(run, name string) error {
+	above, err := filepath.Abs(run)
+	if err != nil {
+		return fmt.Errorf("make a folder for PostgreSQL: %w", err)
+	}
+	for above != filepath.Dir(above) {
+		above = filepath.Dir(above)
+		info, err := os.Stat(above)
+		if err != nil {
+			return fmt.Errorf("make a folder for PostgreSQL: %w", err)
+		}
+		if info.Mode().Perm()&0o001 == 0 {
+			return fmt.Errorf("PostgreSQL doesn't run as root, and its user %s may not go through %s: choose a --dir elsewhere, or chmod o+x it", name, above)
+		}
+	}
+	return nil
 }
