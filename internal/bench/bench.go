@@ -161,6 +161,7 @@ func Run(ctx context.Context, opts Options) (*Report, error) {
 		return nil, err
 	}
 	r := &run{opts: opts, dir: dir, report: newReport(ctx, opts.Revision)}
+	r.report.Machine.Disk = describeDisk(dir)
 	defer func() { r.database.stop() }()
 	var failed []error
 	for _, row := range rows {

@@ -261,10 +261,11 @@ func (d *draining) Finish(ctx context.Context, outcomes []store.Outcome) ([]erro
 	return lost, nil
 }
 
-// Retain deletes what is older than age until nothing is left to delete, as relais does each minute.
+// Retain deletes what is older than age until nothing is left to delete, as relais does each minute. It looks a
+// second time: at the first, another node may have been about to.
 func Retain(ctx context.Context, s store.Keeper, age time.Duration) (store.Retained, error) {
 	var all store.Retained
-	for {
+	for nothing := 0; nothing < 2; {
 		done, err := s.Retain(ctx, store.RetainParams{Events: age, Dead: age, Attempts: age})
 		if err != nil {
 			return all, fmt.Errorf("delete what is old: %w", err)
@@ -273,7 +274,7 @@ func Retain(ctx context.Context, s store.Keeper, age time.Duration) (store.Retai
 		all.Attempts += done.Attempts
 		all.DedupKeys += done.DedupKeys
 		if !done.More {
-			return all, nil
+			nothing++
 		}
 		select {
 		case <-ctx.Done():
@@ -281,6 +282,7 @@ func Retain(ctx context.Context, s store.Keeper, age time.Duration) (store.Retai
 		case <-time.After(10 * time.Millisecond): // as relais leaves between slices
 		}
 	}
+	return all, nil
 }
 
 // PostTo is what lanes that aren't configured do: they post the event to a URL, each delivery by itself. A

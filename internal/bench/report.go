@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -38,6 +39,8 @@ type Machine struct {
 	Cores     int    `json:"cores"`
 	MemoryMiB int64  `json:"memory_mib"`
 	Go        string `json:"go"`
+	// Disk is the file system that data folders are on, with those of its options that measurements depend on.
+	Disk string `json:"disk,omitempty"`
 }
 
 // Row is one load on one server, all its turns together. A member that wasn't measured is 0.
@@ -115,8 +118,8 @@ func milliseconds(h *hdrhistogram.Histogram, percentile float64) float64 {
 func (r *Report) WriteTable(w io.Writer) error {
 	m := r.Machine
 	out := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintf(out, "relais %s, %s, %s %s, %d × %s, %s\n\n",
-		r.Revision, r.Date.Format(time.DateTime), m.System, m.Kernel, m.Cores, m.Processor, m.Go)
+	fmt.Fprintf(out, "relais %s, %s, %s %s, %d × %s, %s, data on %s\n\n",
+		r.Revision, r.Date.Format(time.DateTime), m.System, m.Kernel, m.Cores, m.Processor, m.Go, cmp.Or(m.Disk, "a disk that isn't known"))
 	fmt.Fprintln(out, "row\tload\trequests\taccepted\tper second\tp50 ms\tp99 ms\tmax ms\tCPU µs each\tmemory MB")
 	for _, row := range r.Rows {
 		fmt.Fprintf(out, "%s\t%s\t%d\t%d\t%s\t%s\t%s\t%s\t%s\t%s\n", row.Name, row.Load, row.Requests,

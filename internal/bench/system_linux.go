@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"os/user"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -103,6 +104,29 @@ func procField(text, name, unit string) string {
 		if key, value, ok := strings.Cut(line, ":"); ok && strings.TrimSpace(key) == name {
 			return strings.TrimSuffix(strings.TrimSpace(value), unit)
 		}
+	}
+	return ""
+}
+
+// describeDisk names the file system that a folder is on, and tells where it discards online: each file that is
+// deleted there stops the syncs of all others for a while.
+func describeDisk(dir string) string {
+	var stat unix.Stat_t
+	mounts, err := os.ReadFile("/proc/self/mountinfo")
+	if err != nil || unix.Stat(dir, &stat) != nil {
+		return ""
+	}
+	device := fmt.Sprintf("%d:%d", unix.Major(stat.Dev), unix.Minor(stat.Dev))
+	for line := range strings.Lines(string(mounts)) {
+		mount, system, _ := strings.Cut(line, " - ")
+		of, is := strings.Fields(mount), strings.Fields(system)
+		if len(of) < 3 || len(is) < 3 || of[2] != device {
+			continue
+		}
+		if slices.Contains(strings.Split(is[2], ","), "discard") {
+			return is[0] + ", discard"
+		}
+		return is[0]
 	}
 	return ""
 }

@@ -26,6 +26,8 @@ func pause(*os.Process) error { return errNotMeasured }
 
 func resume(*os.Process) error { return errNotMeasured }
 
+func describeDisk(string) string { return "" }
+
 func describeMachine() Machine { return Machine{System: runtime.GOOS} }
 
 func endWithUs(*exec.Cmd) {}
