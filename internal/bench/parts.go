@@ -273,8 +273,9 @@ func Retain(ctx context.Context, s store.Keeper, age time.Duration) (store.Retai
 		all.Events += done.Events
 		all.Attempts += done.Attempts
 		all.DedupKeys += done.DedupKeys
-		if !done.More {
-			nothing++
+		nothing++
+		if done.More {
+			nothing = 0
 		}
 		select {
 		case <-ctx.Done():

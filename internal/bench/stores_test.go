@@ -280,21 +280,25 @@ func TestDrainCountsDeliveriesAndTheirClaims(t *testing.T) {
 	}
 }
 
-// retained is a store that deletes in slices.
+// retained is a store that deletes in slices, once another node has stopped doing so.
 type retained struct {
 	store.Keeper
-	slices int
+	slices []store.Retained
 	age    time.Duration
 }
 
 func (r *retained) Retain(_ context.Context, p store.RetainParams) (store.Retained, error) {
-	r.slices--
 	r.age = p.Events
-	return store.Retained{Events: 10, More: r.slices > 0}, nil
+	if len(r.slices) == 0 {
+		return store.Retained{}, nil
+	}
+	done := r.slices[0]
+	r.slices = r.slices[1:]
+	return done, nil
 }
 
 func TestRetainGoesOnUntilNothingIsLeft(t *testing.T) {
-	r := &retained{slices: 3}
+	r := &retained{slices: []store.Retained{{}, {Events: 10, More: true}, {Events: 10, More: true}, {Events: 10}}}
 	all, err := Retain(t.Context(), r, time.Hour)
 	if err != nil || all.Events != 30 || r.age != time.Hour {
 		t.Errorf("%+v older than %s, %v", all, r.age, err)
