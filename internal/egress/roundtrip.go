@@ -9,6 +9,7 @@ import (
 	"net/http/httptrace"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // roundTripper applies the policy to one request. It stands below http.Client rather than in its
@@ -26,7 +27,7 @@ func (rt *roundTripper) RoundTrip(req *http.Request) (*http.Response, error) {
 	case !guardedPort(req.URL):
 		return nil, fail(&AddressError{Host: req.URL.Hostname(), Verdict: VerdictPort}, progress{})
 	}
-	ctx, cancel := context.WithTimeout(req.Context(), rt.timeout)
+	ctx, cancel := rt.bounded(req.Context())
 	watch := newWatch(req)
 	resp, err := chosen.RoundTrip(req.WithContext(httptrace.WithClientTrace(ctx, watch.trace())))
 	if err != nil {
@@ -40,6 +41,15 @@ func (rt *roundTripper) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	resp.Body = &cappedBody{body: resp.Body, left: rt.maxResponse, cancel: cancel}
 	return resp, nil
+}
+
+// bounded is a context that ends after the timeout at the latest. One that ends sooner anyway is taken as it
+// is: a second timer would never fire.
+func (rt *roundTripper) bounded(ctx context.Context) (context.Context, context.CancelFunc) {
+	if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) <= rt.timeout {
+		return ctx, func() {}
+	}
+	return context.WithTimeout(ctx, rt.timeout)
 }
 
 func refuse(resp *http.Response, limit int64) error {

@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"strconv"
 	"strings"
 	"unicode/utf8"
 
@@ -74,7 +75,11 @@ func definition(s *config.Step, connection string) (string, error) {
 // idempotencyKey names one step of one delivery for its receiver. It is made of the event's id and not
 // of the delivery's number: numbers come again when a database is restored.
 func idempotencyKey(d *core.Delivery, step string) string {
-	sum := sha256.Sum256(fmt.Appendf(nil, "%s\x00%s\x00%s\x00%d\x00%s", d.Destination.Tenant, d.Event, d.Destination, d.Replay, step))
+	text := make([]byte, 0, 128)
+	for _, part := range []string{d.Destination.Tenant, d.Event.String(), d.Destination.String(), strconv.FormatInt(d.Replay, 10)} {
+		text = append(append(text, part...), 0)
+	}
+	sum := sha256.Sum256(append(text, step...))
 	return "relais-" + hex.EncodeToString(sum[:16])
 }
 
