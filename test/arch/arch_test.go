@@ -54,6 +54,7 @@ var order = map[string][]string{
 	"test/arch":     {},
 	"test/chaos":    {"internal/..."},
 	"test/cluster":  {"internal/..."},
+	"test/hostile":  {"internal/..."},
 	"test/secrets":  {"internal/..."},
 }
 

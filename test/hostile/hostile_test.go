@@ -1,0 +1,117 @@
+package hostile
+
+import (
+	"context"
+	"encoding/json"
+	"maps"
+	"slices"
+	"testing"
+
+	"relais/internal/app"
+	"relais/internal/config"
+	"relais/internal/core"
+	"relais/internal/egress"
+	"relais/internal/step"
+	"relais/internal/step/email"
+	"relais/internal/step/httpreq"
+	"relais/internal/step/sellsy"
+	"relais/internal/step/slack"
+	"relais/internal/store"
+)
+
+// check runs a kind's step on an event whose data.v is the value, and asserts how it arrived.
+type check func(t *testing.T, name, value string)
+
+// table has one row for each kind of step: how a hostile value must arrive, and what looks whether it did.
+var table = map[string]struct {
+	must string
+	open func(t *testing.T) check
+}{
+	"http/request":          {"in its path segment, its parameter, its header, its JSON or form field, to the byte; or refused before the call", httpRequest},
+	"email/send":            {"as text or escaped HTML, one line in the subject; never as an address or a header", emailSend},
+	"slack/post":            {"as text with &, < and > escaped, cut where Slack cuts", slackPost},
+	"sellsy/create-invoice": {"not at all: an estimate's number has digits only", sellsyInvoice},
+}
+
+// kinds are those of the table's rows.
+func kinds(e *egress.Egress) *step.Registry {
+	return step.NewRegistry(
+		[]step.Kind{httpreq.Request(e), email.Send(), slack.Post(e), sellsy.CreateInvoice()},
+		[]step.ConnectionKind{email.Connection(e), slack.Connection(), sellsy.ConnectionKind(e.Client())},
+	)
+}
+
+// waiting are kinds that have no row yet; it must become empty, and a kind with a row may not stand in it.
+var waiting = []string{}
+
+func TestHostileValuesAreOnlyValues(t *testing.T) {
+	for _, kind := range slices.Sorted(maps.Keys(table)) {
+		t.Run(kind, func(t *testing.T) {
+			arrives := table[kind].open(t)
+			for _, name := range slices.Sorted(maps.Keys(values)) {
+				t.Run(name, func(t *testing.T) {
+					arrives(t, name, values[name])
+					if t.Failed() {
+						t.Logf("it must arrive %s", table[kind].must)
+					}
+				})
+			}
+		})
+	}
+}
+
+func TestEveryKindHasARow(t *testing.T) {
+	catalog, err := app.Catalog()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, kind := range catalog.Steps {
+		_, has := table[kind.Name]
+		if has == slices.Contains(waiting, kind.Name) {
+			t.Errorf("%s: it has a row is %t; the comment of this package says how to add one", kind.Name, has)
+		}
+	}
+}
+
+// keeps is a store that keeps steps and has no ledger.
+type keeps struct{ step.Store }
+
+func (keeps) SaveStep(context.Context, store.Holder, store.StepResult) error { return nil }
+
+// attempt runs one step for an event whose data.v is the value.
+func attempt(t *testing.T, s config.Step, connections []config.Connection, value string) store.Outcome {
+	t.Helper()
+	s.ID = "s"
+	route := config.Route{Name: "r", Steps: []config.Step{s}}
+	e, err := egress.New(egress.Options{Trusted: kinds(new(egress.Egress)).TrustedHosts(connections, []config.Route{route})})
+	if err != nil {
+		t.Fatal(err)
+	}
+	registry := kinds(e)
+	opened, err := registry.Open(connections)
+	if err != nil {
+		t.Fatal(err)
+	}
+	program, err := step.Compile(route, registry, opened, step.Options{Store: keeps{}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	body, err := json.Marshal(map[string]any{"v": value})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return program.Run(t.Context(), &store.Claimed{
+		Delivery: core.Delivery{ID: 1, Claim: 1, Destination: core.Destination{Tenant: core.DefaultTenant, Kind: core.DestinationRoute, Name: "r"}},
+		Event:    core.Event{ID: core.NewEventID(), Tenant: core.DefaultTenant, Format: core.FormatJSON, Body: body},
+	})
+}
+
+func succeeded(out store.Outcome) bool { return out.Verdict == store.VerdictSucceeded }
+
+// refused asserts that a step ended for good, and said so as a matter of its parameter.
+func refused(t *testing.T, out store.Outcome) {
+	t.Helper()
+	if out.Verdict != store.VerdictDead || out.Reason != core.ReasonParameter {
+		t.Errorf("ended with %s %s: %.200s", out.Verdict, out.Reason, out.Message)
+	}
+}
