@@ -37,8 +37,10 @@ var order = map[string][]string{
 	"internal/source":    {"internal/core", "internal/expr", "internal/config"},
 	"internal/route":     {"internal/core", "internal/config", "internal/expr", "internal/store"},
 
-	"internal/step":         {"internal/core", "internal/config", "internal/expr", "internal/store"},
-	"internal/step/sellsy":  stepKind,
+	"internal/step": {"internal/core", "internal/config", "internal/expr", "internal/store"},
+	// It is the protocol that kinds of steps which make things share.
+	"internal/step/once":    {"internal/core", "internal/step", "internal/store"},
+	"internal/step/sellsy":  onceKind,
 	"internal/step/httpreq": stepKind,
 	"internal/step/slack":   stepKind,
 	"internal/step/email":   stepKind,
@@ -60,6 +62,9 @@ var order = map[string][]string{
 
 // stepKind is what a kind of step may know: the engine it is called by, and how to reach the world.
 var stepKind = []string{"internal/core", "internal/expr", "internal/config", "internal/egress", "internal/step", "internal/store"}
+
+// onceKind is one that makes what may not be made twice.
+var onceKind = append([]string{"internal/step/once"}, stepKind...)
 
 // testsToo is what tests may import besides: the real store and the sandbox stand where mocks would.
 var testsToo = []string{"internal/store/sqlite", "internal/store/postgres/pgtest", "internal/store/storetest", "internal/sandbox", "internal/core"}

@@ -8,9 +8,10 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"net/http/httptrace"
 	"strings"
 	"time"
+
+	"relais/internal/step/once"
 )
 
 // client calls the API V2.
@@ -41,7 +42,7 @@ func (c *client) read(ctx context.Context, method, path string, in, out any) err
 }
 
 // call makes one request, and a second one with a new token where the first one's was refused.
-func (c *client) call(ctx context.Context, method, path string, body []byte, f *fence, out any) error {
+func (c *client) call(ctx context.Context, method, path string, body []byte, f *once.Fence, out any) error {
 	token, err := c.tokens.get(ctx, "")
 	if err != nil {
 		return err
@@ -57,16 +58,13 @@ func (c *client) call(ctx context.Context, method, path string, body []byte, f *
 	return c.once(ctx, method, path, token, body, f, out)
 }
 
-func (c *client) once(ctx context.Context, method, path, token string, body []byte, f *fence, out any) error {
+func (c *client) once(ctx context.Context, method, path, token string, body []byte, f *once.Fence, out any) error {
 	request, err := http.NewRequestWithContext(ctx, method, c.base+path, bytes.NewReader(body))
 	if err != nil {
 		return err
 	}
 	if f != nil {
-		// Without GetBody, net/http can't send the body a second time behind our back.
-		request.Body, request.GetBody = io.NopCloser(&fencedBody{fence: f, data: body}), nil
-		request = request.WithContext(httptrace.WithClientTrace(ctx, f.trace(c.timeout)))
-		f.released.Store(false)
+		request = f.Wrap(request, body)
 	}
 	request.Header.Set("Authorization", "Bearer "+token)
 	request.Header.Set("Accept", "application/json")
@@ -85,7 +83,7 @@ func (c *client) once(ctx context.Context, method, path, token string, body []by
 	if response.StatusCode/100 != 2 {
 		failed := c.newAPIError(response, data)
 		if f != nil && failed.refused() {
-			f.released.Store(false)
+			f.Refused()
 		}
 		return failed
 	}

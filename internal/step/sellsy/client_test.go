@@ -19,6 +19,7 @@ import (
 	"relais/internal/egress"
 	"relais/internal/sandbox"
 	"relais/internal/step"
+	"relais/internal/step/once"
 )
 
 func TestManyCallersAskForOneToken(t *testing.T) {
@@ -242,7 +243,7 @@ func TestOverRealSockets(t *testing.T) {
 	// did before.
 	stopped := b.estimate(sandbox.Estimate{})
 	var skew atomic.Int64
-	b.account.clock = func() time.Duration { return sleeplessClock() + time.Duration(skew.Load()) }
+	b.account.clock = func() time.Duration { return once.Clock() + time.Duration(skew.Load()) }
 	b.account.hook = func(p Point) error {
 		if p == PointLastByte {
 			skew.Add(int64(time.Hour))
@@ -257,10 +258,10 @@ func TestOverRealSockets(t *testing.T) {
 }
 
 func TestTheClockGoesOn(t *testing.T) {
-	before := sleeplessClock()
+	before := once.Clock()
 	timer := time.NewTimer(5 * time.Millisecond)
 	<-timer.C
-	if passed := sleeplessClock() - before; passed < 5*time.Millisecond || passed > time.Minute {
+	if passed := once.Clock() - before; passed < 5*time.Millisecond || passed > time.Minute {
 		t.Errorf("5 ms took %v", passed)
 	}
 }
@@ -284,9 +285,9 @@ func TestARequestIsNeverSentTwiceBehindOurBack(t *testing.T) {
 	if err := c.read(t.Context(), http.MethodGet, "/warm", nil, &out); err != nil {
 		t.Fatal(err)
 	}
-	f := &fence{clock: sleeplessClock, until: sleeplessClock() + time.Minute}
+	f := once.NewFence(once.Clock, once.Clock()+time.Minute, time.Minute)
 	err := c.call(t.Context(), http.MethodPost, "/invoices", []byte(`{"a":1}`), f, &out)
-	if err == nil || !f.released.Load() || posts.Load() != 1 {
-		t.Errorf("ended with %v, released %v, posts %d", err, f.released.Load(), posts.Load())
+	if err == nil || !f.Released() || posts.Load() != 1 {
+		t.Errorf("ended with %v, released %v, posts %d", err, f.Released(), posts.Load())
 	}
 }

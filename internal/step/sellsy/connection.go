@@ -11,6 +11,7 @@ import (
 
 	"relais/internal/config"
 	"relais/internal/step"
+	"relais/internal/step/once"
 )
 
 const (
@@ -69,7 +70,7 @@ func open(httpClient *http.Client, settings map[string]any) (*Connection, error)
 		request: duration(settings, "request_timeout", defaultRequest),
 		settle:  duration(settings, "settle", defaultSettle),
 		recheck: duration(settings, "recheck", defaultRecheck),
-		clock:   sleeplessClock,
+		clock:   once.Clock,
 	}
 	if c.request <= 0 || c.settle <= 2*c.request {
 		return nil, fmt.Errorf("settle is %s and request_timeout %s: settle must be more than twice request_timeout, which must be more than 0",

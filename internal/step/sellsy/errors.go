@@ -16,6 +16,7 @@ import (
 	"relais/internal/core"
 	"relais/internal/egress"
 	"relais/internal/step"
+	"relais/internal/step/once"
 	"relais/internal/store"
 )
 
@@ -140,8 +141,8 @@ func failure(doing string, err error) error {
 		return &step.Failure{Disposition: step.Retry, Reason: core.ReasonAuth, Message: doing + ": " + auth.message, Cause: err}
 	case errors.As(err, &api):
 		return apiFailure(doing, api)
-	case errors.Is(err, errStalled):
-		return &step.Failure{Disposition: step.Retry, Reason: core.ReasonInterrupted, Message: doing + ": " + errStalled.Error(), Cause: err}
+	case errors.Is(err, once.ErrStalled):
+		return &step.Failure{Disposition: step.Retry, Reason: core.ReasonInterrupted, Message: doing + ": " + once.ErrStalled.Error(), Cause: err}
 	case errors.As(err, &net) && net.status != 0:
 		return &step.Failure{Disposition: step.Retry, Reason: core.ReasonInvalidData,
 			Message: fmt.Sprintf("%s: Sellsy answered %d, and the answer can't be read", doing, net.status), Cause: err}

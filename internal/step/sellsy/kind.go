@@ -3,11 +3,13 @@ package sellsy
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strconv"
 	"strings"
 
 	"relais/internal/core"
 	"relais/internal/step"
+	"relais/internal/step/once"
 )
 
 // CreateInvoice is the step sellsy/create-invoice.
@@ -72,7 +74,8 @@ func run(ctx context.Context, call *step.Call) (step.Result, error) {
 		return nil, &step.Failure{Disposition: step.Final, Reason: core.ReasonParameter, Message: "estimate: " + err.Error()}
 	}
 	validate, _ := call.With["validate"].(bool)
-	c := &creation{Connection: connection, call: call, id: id, key: "invoice/estimate/" + strconv.FormatInt(id, 10)}
+	c := &creation{Connection: connection, call: call, id: id}
+	c.effect = connection.newEffect(call, effectKind, "invoice/estimate/"+strconv.FormatInt(id, 10), fmt.Sprintf("the invoice of estimate %d", id))
 	made, skipped, err := c.make(ctx)
 	if err != nil || skipped != nil {
 		return skipped, err
@@ -86,34 +89,26 @@ func run(ctx context.Context, call *step.Call) (step.Result, error) {
 }
 
 // Point is a place in the protocol, for tests that crash or stall there.
-type Point string
+type Point = once.Point
 
 // The points, in the order in which a first attempt meets them.
 const (
-	PointOpened    Point = "opened"           // the effect is in the ledger
-	PointLookedUp  Point = "looked up"        // nothing was found
-	PointBefore    Point = "before sent"      // the invoice is written, the ledger says open
-	PointSent      Point = "sent"             // the ledger says sent, nothing has left
-	PointLastByte  Point = "before last byte" // Sellsy has the request but for its last byte
-	PointAnswered  Point = "answered"         // the invoice is made, only memory knows it
-	PointConfirmed Point = "confirmed"        // it was looked up again
-	PointDone      Point = "done"             // the ledger knows it
+	PointOpened    = once.PointOpened
+	PointLookedUp  = once.PointLookedUp
+	PointBefore    = once.PointBefore
+	PointSent      = once.PointSent
+	PointLastByte  = once.PointLastByte
+	PointAnswered  = once.PointAnswered
+	PointConfirmed = once.PointConfirmed
+	PointDone      = once.PointDone
 )
 
-// Hook is called at each point. An error ends the attempt there, as a crash would: nothing more is
-// written or sent.
-type Hook func(Point) error
+// Hook is called at each point.
+type Hook = once.Hook
 
 // SetHook sets the hook of a connection that a ConnectionKind opened. It is for tests.
 func SetHook(connection any, hook Hook) {
 	if c, ok := connection.(*Connection); ok {
 		c.hook = hook
 	}
-}
-
-func (c *Connection) at(p Point) error {
-	if c.hook == nil {
-		return nil
-	}
-	return c.hook(p)
 }

@@ -100,7 +100,7 @@ func (c *creation) recorded(ctx context.Context, result json.RawMessage) (*made,
 	}
 	if err != nil || id <= 0 {
 		return nil, &step.Failure{Disposition: step.Final, Reason: core.ReasonInvalidData,
-			Message: fmt.Sprintf("the ledger says that the invoice of estimate %d is done, but not under which id: see relais effects show %s", c.id, c.shown), Cause: err}
+			Message: fmt.Sprintf("the ledger says that the invoice of estimate %d is done, but not under which id: see relais effects show %s", c.id, c.effect.Row.Key), Cause: err}
 	}
 	inv, err := c.client.invoice(ctx, id)
 	if err != nil {

@@ -5,8 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"strconv"
-
-	"relais/internal/store"
 )
 
 const validationKind = "sellsy/validation"
@@ -23,20 +21,12 @@ func (c *creation) validate(ctx context.Context, m *made) error {
 	}
 	id := strconv.FormatInt(m.ID, 10)
 	key := "validation/invoice/" + id
-	effect, err := c.open(ctx, validationKind, key)
-	if err != nil {
+	effect := c.newEffect(c.call, validationKind, key, "the validation of invoice "+id)
+	if err := effect.Open(ctx); err != nil {
 		return err
 	}
-	switch effect.State {
-	case store.EffectDone:
-		return m.validated(effect.Result)
-	case store.EffectUnknown:
-		return ambiguous("it isn't known whether invoice %s was validated: look at it in Sellsy, then relais effects resolve %s --done %s, or --absent", id, effect.Key, id)
-	case store.EffectSent:
-		if left := c.settleLeft(effect); left > 0 {
-			return waiting(left, "the validation of invoice %s was sent, and may still take effect in Sellsy", id)
-		}
-	case store.EffectOpen:
+	if effect.WasDone() {
+		return m.validated(effect.Row.Result)
 	}
 	// Unlike a search, reading an invoice by its id doesn't lag: its status decides at once.
 	inv, err := c.client.invoice(ctx, m.ID)
@@ -44,23 +34,21 @@ func (c *creation) validate(ctx context.Context, m *made) error {
 		return failure("read invoice "+id, err)
 	}
 	if inv.Status == "draft" {
-		if effect.State == store.EffectSent {
-			if err := c.call.Effects.Reopen(ctx, key); err != nil {
-				return fmt.Errorf("open the effect again: %w", err)
+		if effect.WasSent() {
+			if err := effect.Reopen(ctx); err != nil {
+				return err
 			}
 		}
-		if _, err := c.send(ctx, key, "/invoices/"+id+"/validate", []byte("{}"), "validate invoice "+id, inv); err != nil {
+		if err := c.send(ctx, effect, "/invoices/"+id+"/validate", []byte("{}"), "validate invoice "+id, inv); err != nil {
 			return err
 		}
 	}
-	result, err := json.Marshal(map[string]any{"id": m.ID, "number": inv.Number, "invoice_status": inv.Status})
-	if err != nil {
+	result := map[string]any{"id": m.ID, "number": inv.Number, "invoice_status": inv.Status}
+	if err := effect.Done(ctx, result); err != nil {
 		return err
 	}
-	if err := c.call.Effects.Done(ctx, key, result); err != nil {
-		return fmt.Errorf("note that the invoice is validated: %w", err)
-	}
-	return m.validated(result)
+	m.take(inv.Number, inv.Status)
+	return nil
 }
 
 func (m *made) validated(result json.RawMessage) error {
@@ -71,12 +59,16 @@ func (m *made) validated(result json.RawMessage) error {
 	if err := json.Unmarshal(result, &known); err != nil {
 		return fmt.Errorf("read the validation's result: %w", err)
 	}
-	if known.Number != "" {
-		m.Number = known.Number
+	m.take(known.Number, known.Status)
+	return nil
+}
+
+func (m *made) take(number, status string) {
+	if number != "" {
+		m.Number = number
 	}
-	if known.Status != "" {
-		m.InvoiceStatus = known.Status
+	if status != "" {
+		m.InvoiceStatus = status
 	}
 	m.Validated = true
-	return nil
 }

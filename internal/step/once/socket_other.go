@@ -1,6 +1,6 @@
 //go:build !linux
 
-package sellsy
+package once
 
 import (
 	"net"

@@ -1,4 +1,4 @@
-package sellsy
+package once
 
 import (
 	"net"

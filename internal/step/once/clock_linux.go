@@ -1,4 +1,4 @@
-package sellsy
+package once
 
 import (
 	"time"
@@ -6,9 +6,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// sleeplessClock counts the time since the machine was started, the time that it slept included. A stopped
+// Clock counts the time since the machine was started, the time that it slept included. A stopped
 // process doesn't stop it. time.Now's monotonic reading is no substitute: it stands still in a sleep.
-func sleeplessClock() time.Duration {
+func Clock() time.Duration {
 	var now unix.Timespec
 	if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &now); err != nil {
 		return wallClock()
