@@ -1,0 +1,3 @@
+// Package examples plays the folders of examples from end to end: the built program on the file as it stands
+// there, with real servers beside it, and imitations only of what can't be had (Sellsy, Slack, carriers).
+package examples
