@@ -150,7 +150,7 @@ func (e *example) kill() {
 		return
 	}
 	_ = e.relais.Process.Kill()
-	_ = <-e.ended // that it was killed is no news
+	<-e.ended //nolint:errcheck // that it was killed is no news
 	e.ended = nil
 }
 
