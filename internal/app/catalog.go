@@ -20,7 +20,7 @@ func Catalog() (config.Catalog, error) {
 	}}
 	for _, k := range kinds.Kinds() {
 		catalog.Steps = append(catalog.Steps, config.StepKind{
-			Name: k.Name, Class: string(k.Class), Connection: k.Connection, Doc: k.Doc, Params: params(k.Params), Result: k.Members(),
+			Name: k.Name, Class: string(k.Class), Connection: k.Connection, Also: k.Also, Doc: k.Doc, Params: params(k.Params), Result: k.Members(),
 		})
 	}
 	for _, c := range kinds.ConnectionKinds() {

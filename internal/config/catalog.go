@@ -13,9 +13,10 @@ type Catalog struct {
 
 // StepKind is a kind of step.
 type StepKind struct {
-	Name       string // sellsy/create-invoice
-	Class      string // shown in the schema's text
-	Connection string // the kind of connection that it needs; "" for none
+	Name       string   // sellsy/create-invoice
+	Class      string   // shown in the schema's text
+	Connection string   // the kind of connection that it needs; "" for none
+	Also       []string // further kinds of connection that do as well
 	Doc        string
 	Params     []Param
 	// Result is what a result of the step can have; nil for anything.

@@ -180,9 +180,10 @@ func (r *reader) connect(c *Config, s *Step, kind *StepKind, n *node, path strin
 		}
 		return
 	}
+	kinds := strings.Join(append([]string{kind.Connection}, kind.Also...), " or ")
 	var fitting []string
 	for _, connection := range c.Connections {
-		if connection.Kind == kind.Connection {
+		if connection.Kind == kind.Connection || slices.Contains(kind.Also, connection.Kind) {
 			fitting = append(fitting, connection.Name)
 		}
 	}
@@ -190,11 +191,11 @@ func (r *reader) connect(c *Config, s *Step, kind *StepKind, n *node, path strin
 	case s.Connection == "" && len(fitting) == 1:
 		s.Connection = fitting[0]
 	case s.Connection == "" && len(fitting) == 0:
-		r.fault(n.place, path, "%s needs a connection of the kind %s: there is none under connections", kind.Name, kind.Connection)
+		r.fault(n.place, path, "%s needs a connection of the kind %s: there is none under connections", kind.Name, kinds)
 	case s.Connection == "":
-		r.fault(n.place, path, "connection is missing: there are several of the kind %s (%s)", kind.Connection, strings.Join(fitting, ", "))
+		r.fault(n.place, path, "connection is missing: there are several of the kind %s (%s)", kinds, strings.Join(fitting, ", "))
 	case !slices.Contains(fitting, s.Connection):
-		r.unknown(nearest(r.places, at), at, "connection of the kind "+kind.Connection+" named", s.Connection, fitting)
+		r.unknown(nearest(r.places, at), at, "connection of the kind "+kinds+" named", s.Connection, fitting)
 	}
 }
 

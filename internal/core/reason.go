@@ -21,18 +21,21 @@ const (
 	ReasonExpression  Reason = "expression"
 	ReasonParameter   Reason = "parameter"
 	ReasonInvalidData Reason = "invalid_data"
-	ReasonNotReady    Reason = "not_ready"      // the other system isn't in the state the step needs yet
-	ReasonUnknown     Reason = "unknown"        // sent, and what became of it can't be told
-	ReasonSettling    Reason = "settling"       // waiting before an unknown effect may be looked up
-	ReasonHeld        Reason = "effect_held"    // another delivery is at the same effect
-	ReasonDuplicate   Reason = "duplicate"      // the other system holds it twice
-	ReasonAmbiguous   Reason = "ambiguous"      // a person has to look
-	ReasonInterrupted Reason = "interrupted"    // ended by a stop or a crash
-	ReasonMaxAge      Reason = "max_age"        // too old to be tried again
-	ReasonExhausted   Reason = "exhausted"      // the schedule's last attempt failed
-	ReasonCancelled   Reason = "cancelled"      // by a person
-	ReasonSkipped     Reason = "skipped"        // nothing to do
-	ReasonInternal    Reason = "internal_error" // a fault of relais, logged
+	ReasonStatement   Reason = "statement_refused" // a database refused what it was asked to do
+	ReasonRows        Reason = "rows_mismatch"     // not as many rows as the step expects; nothing was changed
+	ReasonBusy        Reason = "busy"              // a lock, a deadlock, or no connection left
+	ReasonNotReady    Reason = "not_ready"         // the other system isn't in the state the step needs yet
+	ReasonUnknown     Reason = "unknown"           // sent, and what became of it can't be told
+	ReasonSettling    Reason = "settling"          // waiting before an unknown effect may be looked up
+	ReasonHeld        Reason = "effect_held"       // another delivery is at the same effect
+	ReasonDuplicate   Reason = "duplicate"         // the other system holds it twice
+	ReasonAmbiguous   Reason = "ambiguous"         // a person has to look
+	ReasonInterrupted Reason = "interrupted"       // ended by a stop or a crash
+	ReasonMaxAge      Reason = "max_age"           // too old to be tried again
+	ReasonExhausted   Reason = "exhausted"         // the schedule's last attempt failed
+	ReasonCancelled   Reason = "cancelled"         // by a person
+	ReasonSkipped     Reason = "skipped"           // nothing to do
+	ReasonInternal    Reason = "internal_error"    // a fault of relais, logged
 )
 
 // RejectReason is why a request was refused. It is stored, shown, and the reason label of

@@ -1,4 +1,4 @@
-// Package egress is how relais calls out: one HTTP client, and one dialer for mail, under one policy.
+// Package egress is how relais calls out: one HTTP client, and a dialer for what isn't HTTP, under one policy.
 //
 // A host that stands in the configuration file is trusted under exactly that scheme, name and port: it
 // may have a private address. Everything else is guarded: its address is judged after the name was
@@ -37,7 +37,7 @@ const (
 // Options are what the policy depends on.
 type Options struct {
 	// Trusted are the hosts that stand in the configuration file, as scheme://host or
-	// scheme://host:port, with the schemes http, https and smtp.
+	// scheme://host:port, with the schemes http, https, smtp and those of databases: postgres, mysql.
 	Trusted []string
 	// Dev lets guarded calls reach loopback and private addresses.
 	Dev bool
@@ -81,7 +81,7 @@ func New(o Options) (*Egress, error) {
 	for _, t := range o.Trusted {
 		u, err := url.Parse(t)
 		if err != nil || u.Hostname() == "" || defaultPorts[u.Scheme] == "" {
-			return nil, fmt.Errorf("trusted host %q: it must be http://, https:// or smtp:// and a host", t)
+			return nil, fmt.Errorf("trusted host %q: it must be a scheme that relais speaks, such as https://, and a host", t)
 		}
 		e.trusted[origin(u.Scheme, u.Hostname(), u.Port())] = true
 	}
@@ -115,6 +115,24 @@ func (e *Egress) DialMail(ctx context.Context, network, address string) (net.Con
 	return conn, nil
 }
 
+// Dial connects to a server of another protocol: trusted when scheme://address stands in the configuration,
+// guarded otherwise. What is said over the connection, and until when, is the caller's.
+func (e *Egress) Dial(ctx context.Context, scheme, network, address string) (net.Conn, error) {
+	host, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return nil, fail(err, progress{})
+	}
+	dialer := e.guarded
+	if e.trusted[origin(scheme, host, port)] {
+		dialer = e.open
+	}
+	conn, err := dialer.DialContext(withHost(ctx, host), network, address)
+	if err != nil {
+		return nil, fail(err, progress{})
+	}
+	return conn, nil
+}
+
 // TLS is how a server of that name is verified where the caller speaks TLS itself.
 func (e *Egress) TLS(host string) *tls.Config {
 	return &tls.Config{MinVersion: tls.VersionTLS12, ServerName: host, RootCAs: e.roots}
@@ -126,7 +144,7 @@ func (e *Egress) CloseIdle() {
 	e.guardedHTTP.CloseIdleConnections()
 }
 
-var defaultPorts = map[string]string{"http": "80", "https": "443", "smtp": "25"}
+var defaultPorts = map[string]string{"http": "80", "https": "443", "smtp": "25", "postgres": "5432", "mysql": "3306"}
 
 var mailPorts = map[string]bool{"25": true, "465": true, "587": true, "2525": true}
 

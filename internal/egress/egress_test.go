@@ -352,3 +352,22 @@ func TestUnreadableTrustIsRefused(t *testing.T) {
 		}
 	}
 }
+
+func TestADialIsTrustedForItsProtocolOnly(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = l.Close() }()
+	e := open(t, Options{Trusted: []string{"postgres://" + l.Addr().String()}})
+	conn, err := e.Dial(t.Context(), "postgres", "tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = conn.Close()
+	for _, scheme := range []string{"mysql", "http", ""} {
+		if _, err := e.Dial(t.Context(), scheme, "tcp", l.Addr().String()); Classify(err) != core.ReasonAddress || MayHaveSent(err) {
+			t.Errorf("%q: %v", scheme, err)
+		}
+	}
+}

@@ -47,6 +47,7 @@ type compiled struct {
 	kind           *Kind
 	connection     any
 	connectionName string
+	class          Class
 	when           *expr.Condition
 	params         []boundParam
 	definition     string
@@ -111,10 +112,14 @@ func (c *routeCompiler) step(s *config.Step, before []string, failure bool, path
 	if out.Timeout == 0 {
 		out.Timeout = defaultTimeout
 	}
-	if s.OnUnknown != "" && kind.Class != ClassAtLeastOnce {
-		c.faults.add(path+".on_unknown", "it is for steps of class %q; %s is of class %q", ClassAtLeastOnce, kind.Name, kind.Class)
-	}
 	c.connect(&out, path)
+	out.class = kind.Class
+	if kind.ClassOn != nil && out.connection != nil {
+		out.class = kind.ClassOn(out.connection)
+	}
+	if s.OnUnknown != "" && out.class != ClassAtLeastOnce {
+		c.faults.add(path+".on_unknown", "it is for steps of class %q; %s is of class %q here", ClassAtLeastOnce, kind.Name, out.class)
+	}
 	out.when = c.condition(s.When, before, failure, path+".when")
 	c.params(&out, before, failure, path+".with")
 	var err error
@@ -126,8 +131,9 @@ func (c *routeCompiler) step(s *config.Step, before []string, failure bool, path
 
 // connect finds the step's connection: the one it names, or the only one of its kind.
 func (c *routeCompiler) connect(out *compiled, path string) {
-	want := out.kind.Connection
-	if want == "" {
+	kinds := out.kind.Connections()
+	want := strings.Join(kinds, " or ")
+	if len(kinds) == 0 {
 		if out.Connection != "" {
 			c.faults.add(path+".connection", "%s takes no connection", out.kind.Name)
 		}
@@ -135,7 +141,7 @@ func (c *routeCompiler) connect(out *compiled, path string) {
 	}
 	var ofKind []string
 	for name, connection := range c.connections {
-		if connection.Kind == want {
+		if slices.Contains(kinds, connection.Kind) {
 			ofKind = append(ofKind, name)
 		}
 	}

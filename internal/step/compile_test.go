@@ -65,3 +65,25 @@ func TestReferenceNamesEveryKindAndParameter(t *testing.T) {
 		}
 	}
 }
+
+func TestAConnectionMayDecideAStepsClass(t *testing.T) {
+	kind := Kind{Name: "test/write", Class: ClassAtLeastOnce, Connection: "desk", Also: []string{"shelf"}, ClassOn: func(connection any) Class {
+		if connection == "exact" {
+			return ClassExact
+		}
+		return ClassAtLeastOnce
+	}}
+	kinds := NewRegistry([]Kind{kind}, []ConnectionKind{{Name: "desk"}, {Name: "shelf"}, {Name: "box"}})
+	connections := Connections{"a": {Kind: "desk", Value: "exact"}, "b": {Kind: "shelf", Value: "plain"}, "c": {Kind: "box", Value: "plain"}}
+	for connection, want := range map[string]string{
+		"a": `it is for steps of class "at least once"; test/write is of class "exact" here`,
+		"b": "",
+		"c": `"c" is not a connection of kind desk or shelf`,
+		"":  "it must be said: there are a, b",
+	} {
+		_, err := Compile(config.Route{Name: "r", Steps: []config.Step{{ID: "s", Use: "test/write", Connection: connection, OnUnknown: "stop"}}}, kinds, connections, Options{})
+		if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
+			t.Errorf("%q: %v", connection, err)
+		}
+	}
+}

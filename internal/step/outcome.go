@@ -67,7 +67,7 @@ func stoppedOutcome(ctx context.Context, s *compiled, effects *heldEffects, fail
 
 func unknownOutcome(s *compiled, failure *Failure) store.Outcome {
 	out := store.Outcome{Verdict: store.VerdictRetry, Delay: failure.After, Reason: core.ReasonUnknown, Message: failure.Message}
-	if s.kind.Class != ClassAtLeastOnce && failure.Reason != core.ReasonNone {
+	if s.class != ClassAtLeastOnce && failure.Reason != core.ReasonNone {
 		out.Reason = failure.Reason // repeating is safe, so that only the cause is of interest
 	}
 	if s.stopsOnUnknown() {
@@ -78,7 +78,7 @@ func unknownOutcome(s *compiled, failure *Failure) store.Outcome {
 }
 
 func (s *compiled) stopsOnUnknown() bool {
-	return s != nil && s.kind.Class == ClassAtLeastOnce && s.OnUnknown == "stop"
+	return s != nil && s.class == ClassAtLeastOnce && s.OnUnknown == "stop"
 }
 
 // asFailure reads a step's error. What a kind didn't foresee is a fault of ours: it is logged in full,
@@ -95,7 +95,7 @@ func (r *run) asFailure(s *compiled, err error) *Failure {
 		failure = &Failure{Disposition: Retry, Reason: core.ReasonTimeout, Message: "the step took too long", Cause: err}
 		if s != nil {
 			failure.Message = "step " + s.ID + " took longer than " + s.Timeout.String()
-			if s.kind.Class == ClassAtLeastOnce {
+			if s.class == ClassAtLeastOnce {
 				failure.Disposition = Unknown
 			}
 		}

@@ -12,6 +12,7 @@ var classPromises = map[Class]string{
 	ClassExact:       "**exact**: it happens once, whatever crashes.",
 	ClassKeyed:       "**keyed**: an `Idempotency-Key`, the same at each attempt, lets the receiver tell a repeat.",
 	ClassAtLeastOnce: "**at least once**: after a crash or a lost answer it may happen again; `on_unknown: stop` asks you instead.",
+	ClassReads:       "**reads**: it changes nothing, so that a repeat does no harm.",
 }
 
 // Reference writes docs/steps.md: every kind of connection and step with its parameters.
@@ -24,8 +25,12 @@ func Reference(r *Registry) []byte {
 	b.WriteString("## Steps\n")
 	for _, k := range r.Kinds() {
 		fmt.Fprintf(&b, "\n### `%s`\n\n%s\n\nClass %s\n", k.Name, k.Doc, classPromises[k.Class])
-		if k.Connection != "" {
-			fmt.Fprintf(&b, "\nActs on a connection of kind [`%s`](#%s).\n", k.Connection, k.Connection)
+		if connections := k.Connections(); len(connections) > 0 {
+			links := make([]string, len(connections))
+			for i, c := range connections {
+				links[i] = fmt.Sprintf("[`%s`](#%s)", c, c)
+			}
+			fmt.Fprintf(&b, "\nActs on a connection of kind %s.\n", strings.Join(links, " or "))
 		}
 		writeParams(&b, k.Params, nil)
 		if len(k.Result) > 0 {

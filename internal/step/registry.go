@@ -30,8 +30,10 @@ func NewRegistry(kinds []Kind, connections []ConnectionKind) *Registry {
 		if r.kinds[k.Name] != nil {
 			panic("two kinds of step are called " + k.Name) //nolint:forbidigo // the list is written in the program
 		}
-		if k.Connection != "" && r.connections[k.Connection] == nil {
-			panic("step " + k.Name + " needs a connection of the unknown kind " + k.Connection) //nolint:forbidigo // as above
+		for _, connection := range k.Connections() {
+			if r.connections[connection] == nil {
+				panic("step " + k.Name + " needs a connection of the unknown kind " + connection) //nolint:forbidigo // as above
+			}
 		}
 		r.kinds[k.Name] = &k
 	}

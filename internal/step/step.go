@@ -29,6 +29,8 @@ const (
 	ClassKeyed Class = "keyed"
 	// ClassAtLeastOnce may happen again after a crash or a timeout.
 	ClassAtLeastOnce Class = "at least once"
+	// ClassReads changes nothing, so that a repeat does no harm.
+	ClassReads Class = "reads"
 )
 
 // Kind is a kind of step: what it is called, what it takes, what it promises, and what it does.
@@ -36,8 +38,12 @@ type Kind struct {
 	Name       string // sellsy/create-invoice
 	Class      Class
 	Connection string // the kind of connection that it acts on; "" for none
-	Doc        string // one sentence, shown by check, editors and the reference
-	Params     []Param
+	// Also names further kinds of connection that it acts on as well.
+	Also []string
+	// ClassOn is the class on one connection, where that decides; nil where it doesn't.
+	ClassOn func(connection any) Class
+	Doc     string // one sentence, shown by check, editors and the reference
+	Params  []Param
 	// Result is what its result can have besides what any has; nil for anything. An expression that asks
 	// for something else is refused when the configuration is checked.
 	Result []string
@@ -91,6 +97,14 @@ func (k *Kind) Members() []string {
 	return slices.Compact(out)
 }
 
+// Connections are the kinds of connection that it acts on, any of them.
+func (k *Kind) Connections() []string {
+	if k.Connection == "" {
+		return nil
+	}
+	return append([]string{k.Connection}, k.Also...)
+}
+
 // Call is one run of a step.
 type Call struct {
 	// With holds the evaluated parameters: string, int64, bool, time.Duration, []any, map[string]any, by
@@ -126,7 +140,8 @@ type ConnectionKind struct {
 	Name   string
 	Doc    string
 	Params []Param
-	Open   func(settings map[string]any) (any, error)
+	// What it opens may be an io.Closer: it is closed when nothing uses the configuration any more.
+	Open func(settings map[string]any) (any, error)
 	// Env names the environment variables that settings default to: {"client_id": "SELLSY_CLIENT_ID"}.
 	Env map[string]string
 	// Hosts names the hosts that the settings point at, as egress.Options.Trusted takes them.
