@@ -36,7 +36,7 @@ func Catalog() (config.Catalog, error) {
 		}
 		catalog.Presets = append(catalog.Presets, config.Preset{
 			Name: name, Doc: p.Title, Path: p.Path,
-			NeedsSecret: !slices.Contains([]string{"", "none"}, p.Verify.Scheme),
+			NeedsSecret: !slices.Contains([]string{"", "none"}, p.Verify.Scheme) && len(p.Verify.PublicKeys) == 0,
 			SecretEnv:   secretVariables[name],
 			Types:       p.KnownTypes(),
 		})

@@ -138,11 +138,13 @@ type Log struct {
 
 // Source is something that sends.
 type Source struct {
-	Name     string
-	Preset   string   // "" with an own Verify
-	Path     string   // besides /in/{name}
-	Secrets  []Secret // any of them may have signed
-	AllowIPs []netip.Prefix
+	Name    string
+	Preset  string   // "" with an own Verify
+	Path    string   // besides /in/{name}
+	Secrets []Secret // any of them may have signed
+	// NamedSecrets are those of which a field of the request chooses one by its name.
+	NamedSecrets map[string][]Secret
+	AllowIPs     []netip.Prefix
 	// Verify overrides the preset's verification, in the preset's grammar; nil keeps it.
 	Verify map[string]any
 	// Auth "none" takes anything. It must be said.

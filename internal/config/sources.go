@@ -73,13 +73,15 @@ func sourceKeys() []field[Source] {
 			read:  readSourceSecret,
 		},
 		{
-			name: "secrets", doc: "Several secrets, while one replaces another: any of them may have signed.",
+			name: "secrets", doc: "Several secrets, while one replaces another: any of them may have signed. With names where a field of the request chooses one, as TEST and PRODUCTION; NAME_file names a file.",
 			shape: func(*schemaMaker) map[string]any {
-				return map[string]any{"type": "array", "items": map[string]any{"type": []string{"string", "number"}}}
+				one := map[string]any{"type": []string{"string", "number"}}
+				list := map[string]any{"type": "array", "items": one}
+				return map[string]any{"anyOf": []any{list, one, map[string]any{
+					"type": "object", "additionalProperties": map[string]any{"anyOf": []any{list, one}},
+				}}}
 			},
-			read: func(r *reader, n *node, path string, s *Source) {
-				r.each(n, path, func(item *node, at string) { readSourceSecret(r, item, at, s) })
-			},
+			read: readSourceSecrets,
 		},
 		many("allow_ips", "Addresses that may call; others are refused.",
 			aPrefix, func(s *Source) *[]netip.Prefix { return &s.AllowIPs }),
@@ -127,6 +129,34 @@ func readSourceSecret(r *reader, n *node, path string, s *Source) {
 	}
 }
 
+func readSourceSecrets(r *reader, n *node, path string, s *Source) {
+	if n.kind != mapNode {
+		r.each(n, path, func(item *node, at string) { readSourceSecret(r, item, at, s) })
+		return
+	}
+	for _, e := range n.entries {
+		at := join(path, e.key)
+		r.places[at] = valuePlace(e)
+		name, fromFile := strings.CutSuffix(e.key, "_file")
+		if !nameGrammar.MatchString(name) {
+			r.fault(e.place, at, "%q is not a name: allowed are letters, digits, _ and -, at most 64, beginning with a letter or a digit", name)
+			continue
+		}
+		value := r.valueOf(e, at, fromFile)
+		if value == nil {
+			continue
+		}
+		r.each(value, at, func(item *node, at string) {
+			if secret, ok := r.secret(item, at); ok {
+				if s.NamedSecrets == nil {
+					s.NamedSecrets = map[string][]Secret{}
+				}
+				s.NamedSecrets[name] = append(s.NamedSecrets[name], secret)
+			}
+		})
+	}
+}
+
 func readDedup(r *reader, n *node, path string, s *Source) {
 	src, ok := r.expression(n, path)
 	if !ok {
@@ -144,7 +174,7 @@ func readDedup(r *reader, n *node, path string, s *Source) {
 // checkSource refuses a source that nothing would verify without its file saying so.
 func (r *reader) checkSource(s *Source, path string, sound bool) {
 	preset, _ := find(r.catalog.Presets, s.Preset, Preset.name)
-	if len(s.Secrets) == 0 && s.Auth == "" && preset.SecretEnv != "" {
+	if len(s.Secrets)+len(s.NamedSecrets) == 0 && s.Auth == "" && preset.SecretEnv != "" {
 		if value, set := r.env(preset.SecretEnv); set && value != "" {
 			s.Secrets = []Secret{NewSecret(value)}
 			r.secrets = append(r.secrets, value)
@@ -156,9 +186,9 @@ func (r *reader) checkSource(s *Source, path string, sound bool) {
 	if !sound {
 		return
 	}
-	place, verified := nearest(r.places, path), len(s.Secrets) > 0 || s.Verify != nil
+	place, verified := nearest(r.places, path), len(s.Secrets)+len(s.NamedSecrets) > 0 || s.Verify != nil
 	switch {
-	case s.Auth == "none" && len(s.Secrets) > 0:
+	case s.Auth == "none" && len(s.Secrets)+len(s.NamedSecrets) > 0:
 		r.fault(place, path, "auth: none and a secret can't both stand here")
 		return
 	case s.Auth == "none" || verified:

@@ -172,7 +172,7 @@ func FuzzPreset(f *testing.F) {
 			t.Fatalf("the preset loads and doesn't compile: %v", err)
 		}
 		if preset.Verify.Scheme != "none" {
-			if err := src.compileVerify(&preset.Verify, []string{"00:00"}); err == nil {
+			if err := src.compileVerify(&preset.Verify, []namedSecret{{"", "00:00"}}); err == nil {
 				_ = src.Verify(req)
 			}
 		}

@@ -15,7 +15,8 @@ const (
 	placeQuery
 	placeForm
 	placeJSON
-	placeItem // among the pairs of the signature's header
+	placeItem  // among the pairs of the signature's header
+	placeParam // of the form where there is a body, else of the query
 )
 
 // place is where something stands in a request.
@@ -41,15 +42,13 @@ func (p *place) read(req *Request) (text string, times int) {
 		return values[0], min(len(values), 2)
 	case placeQuery:
 		return queryValue(req.Query, p.name)
-	case placeForm:
-		value, err := formField(nil, req.Body, p.name)
-		switch {
-		case errors.Is(err, errFieldTwice):
-			return "", 2
-		case err != nil || len(value) == 0:
-			return "", 0
+	case placeParam:
+		if len(req.Body) == 0 {
+			return queryValue(req.Query, p.name)
 		}
-		return string(value), 1
+		return formValue(req.Body, p.name)
+	case placeForm:
+		return formValue(req.Body, p.name)
 	case placeJSON:
 		var slots [1]found
 		if err := scan(req.Body, p.path, slots[:]); err != nil || !slots[0].ok {
@@ -59,6 +58,42 @@ func (p *place) read(req *Request) (text string, times int) {
 		return text, min(len(text), 1)
 	}
 	return "", 0
+}
+
+// inText tells whether the place is a parameter of the query or of a form.
+func (p *place) inText() bool {
+	return p.kind == placeParam || p.kind == placeQuery || p.kind == placeForm
+}
+
+// raw is the text whose parameter the place is, as received.
+func (p *place) raw(req *Request) []byte {
+	if p.inQuery(req) {
+		return []byte(req.Query)
+	}
+	return req.Body
+}
+
+func (p *place) setRaw(req *Request, text []byte) {
+	if p.inQuery(req) {
+		req.Query = string(text)
+	} else {
+		req.Body = text
+	}
+}
+
+func (p *place) inQuery(req *Request) bool {
+	return p.kind == placeQuery || p.kind == placeParam && len(req.Body) == 0
+}
+
+func formValue(body []byte, name string) (text string, times int) {
+	value, err := formField(nil, body, name)
+	switch {
+	case errors.Is(err, errFieldTwice):
+		return "", 2
+	case err != nil || len(value) == 0:
+		return "", 0
+	}
+	return string(value), 1
 }
 
 // string returns the found scalar's text: a string's own, or a number as it is written.

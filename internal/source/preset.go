@@ -57,56 +57,6 @@ type Answer struct {
 	ContentType string `yaml:"content_type"`
 }
 
-// Verify says how a request proves where it comes from.
-type Verify struct {
-	// Scheme is hmac-sha1, hmac-sha256, hmac-sha512; hash-sha1, hash-sha256, hash-sha512 for a plain
-	// digest with the key in what is hashed; token for a secret sent as it is; basic for user:password
-	// in Authorization; none.
-	Scheme string `yaml:"scheme"`
-
-	// Where the signature or the token stands: exactly one.
-	Header string `yaml:"header"`
-	Query  string `yaml:"query"`
-	Form   string `yaml:"form"`
-	JSON   string `yaml:"json"` // a path: signature.value
-
-	// Prefix stands before the signature or the token ("sha256=", "Bearer ").
-	Prefix string `yaml:"prefix"`
-	// Format is plain; pairs for "t=1,v1=aa,v1=bb"; list for "v1,aa v1,bb".
-	Format string `yaml:"format"`
-	// Separator stands between pairs; "," when left out.
-	Separator string `yaml:"separator"`
-	// Item names the signatures among pairs or in a list; "v1" when left out. Others are passed over.
-	Item     string `yaml:"item"`
-	Encoding string `yaml:"encoding"` // hex (default), base64, base64url
-
-	// Key says how the secret's text becomes the key: text (default), hex, base64. KeyPrefix is cut off
-	// first, where it is there ("whsec_").
-	Key       string `yaml:"key"`
-	KeyPrefix string `yaml:"key_prefix"`
-	// Signed is what is signed: text with {key}, {timestamp}, {id}, {method}, {url}, {body}. Left out,
-	// it is {body} for hmac and {key}{body} for hash.
-	Signed    string    `yaml:"signed"`
-	Timestamp Timestamp `yaml:"timestamp"`
-	ID        Where     `yaml:"id"`
-	// Tolerance bounds the age of a signed timestamp, both ways; 0 doesn't look at it.
-	Tolerance time.Duration `yaml:"tolerance"`
-}
-
-// Where is a place in a request.
-type Where struct {
-	Header string `yaml:"header"`
-	Query  string `yaml:"query"`
-}
-
-// Timestamp is where the signed time stands and how it is written.
-type Timestamp struct {
-	Header string `yaml:"header"`
-	Query  string `yaml:"query"`
-	Item   string `yaml:"item"`   // the name among pairs: t
-	Format string `yaml:"format"` // unix (default), unix-ms, rfc3339
-}
-
 // DataRule says how event.data is read, by the kind of the request's Content-Type: json, form,
 // form-json:FIELD or none each. One text alone is for all of them.
 type DataRule struct {

@@ -38,6 +38,9 @@ var (
 	errTimestampForm  = &Rejected{core.RejectBadSignature, "the timestamp is not written as this source expects"}
 	errNoID           = &Rejected{core.RejectNoSignature, "the request carries no message id, which must be signed"}
 	errExpired        = &Rejected{core.RejectExpired, "the signed timestamp is too far from now"}
+	errPartTwice      = &Rejected{core.RejectBadSignature, "a part of what is signed is given twice"}
+	errNotLast        = &Rejected{core.RejectBadSignature, "the signature is not the last parameter: what follows it would not be signed"}
+	errManyParameters = &Rejected{core.RejectBadSignature, "more is given to be signed than this source takes"}
 	errNoCredentials  = &Rejected{core.RejectCredentials, "the request carries no credentials"}
 	errCredentials    = &Rejected{core.RejectCredentials, "the credentials are not valid"}
 	errEmpty          = &Rejected{core.RejectEmpty, "the body is empty"}

@@ -2,8 +2,10 @@ package source
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"crypto/sha512"
 	"crypto/subtle"
+	"encoding/hex"
 	"hash"
 	"strconv"
 	"strings"
@@ -24,85 +26,126 @@ const (
 	formatPlain format = iota
 	formatPairs
 	formatList
+	formatNumbered
 )
 
-var formats = map[string]format{"": formatPlain, "plain": formatPlain, "pairs": formatPairs, "list": formatList}
+var formats = map[string]format{
+	"": formatPlain, "plain": formatPlain, "pairs": formatPairs, "list": formatList, "numbered": formatNumbered,
+}
 
-// signature verifies digests made with a shared secret.
+// signature verifies what is computed over a request: digests made with a shared secret, and signatures
+// that a public key checks.
 type signature struct {
 	scheme    scheme
 	place     place
+	numbered  []place // of formatNumbered
+	each      []string
 	prefix    string
 	format    format
 	separator string
 	item      string
-	encoding  encoding
+	encodings []encoding
 	parts     []signedPart
+	paths     *paths
+	slots     int
 
 	timestamp       place
 	timestampFormat string
 	id              place
+	choose          place
+	bodyDigest      place
 	tolerance       time.Duration
 
-	keys       [][]byte
+	keys       []key
 	extendable bool
+	prepared   bool      // some parts are looked up or computed
 	work       sync.Pool // *work
 }
 
 // work is what one verification needs and the next one can use again.
 type work struct {
-	states []hash.Hash // one for each key
-	sum    [sha512.Size]byte
-	given  [maxCandidates][sha512.Size]byte
-	length [maxCandidates]int
-	n      int
-	text   []byte
+	states  []hash.Hash // one for each key; one for all public ones
+	sum     [sha512.Size]byte
+	given   [maxCandidates][]byte
+	room    []byte // of given
+	n       int
+	text    []byte
+	slots   []found
+	message message
+	chosen  string
 }
 
 func (v *signature) init() {
 	v.extendable = extendable(v.scheme, v.parts)
+	for i := range v.parts {
+		v.prepared = v.prepared || !v.parts[i].direct()
+	}
+	if v.format == formatNumbered {
+		for n := range maxCandidates {
+			v.numbered = append(v.numbered, headerPlace(v.place.name+"-"+strconv.Itoa(n+1)))
+		}
+	}
 	v.work.New = func() any {
-		w := &work{states: make([]hash.Hash, len(v.keys))}
-		for i, key := range v.keys {
-			w.states[i] = v.scheme.state(key)
+		w := &work{room: make([]byte, maxCandidates*v.scheme.longest()), slots: make([]found, v.slots)}
+		if v.scheme.public() {
+			w.states = []hash.Hash{v.scheme.state(nil)}
+			return w
+		}
+		for i := range v.keys {
+			w.states = append(w.states, v.scheme.state(v.keys[i].secret))
 		}
 		return w
 	}
 }
 
+// verify checks the request, or each item of its list. Where only a part of the query or of the form is
+// signed, the rest is taken off the request: nobody after it may read what nobody signed.
 func (v *signature) verify(req *Request) *Rejected {
-	text, times := v.place.read(req)
-	switch {
-	case times == 0:
-		return errNoSignature
-	case times > 1:
-		return errTwoSignatures
-	case len(text) > maxSignatureText:
-		return errSignatureForm
+	if v.each == nil {
+		return v.verifyOne(req)
 	}
-	w := v.work.Get().(*work)
-	defer v.work.Put(w)
-	timestamp, err := v.candidates(w, text)
+	items, err := elements(req.Body, v.each)
 	if err != nil {
 		return err
 	}
-	if v.timestamp.kind != placeNone && v.timestamp.kind != placeItem {
-		if timestamp, times = v.timestamp.read(req); times != 1 {
-			return errNoTimestamp
+	for _, item := range items {
+		one := *req
+		one.Body = item
+		if err := v.verifyOne(&one); err != nil {
+			return err
 		}
 	}
-	id := ""
-	if v.id.kind != placeNone {
-		if id, times = v.id.read(req); times != 1 {
-			return errNoID
+	return nil
+}
+
+func (v *signature) verifyOne(req *Request) *Rejected {
+	w := v.work.Get().(*work)
+	err := v.verifyWith(w, req)
+	w.message.clear()
+	w.chosen = ""
+	v.work.Put(w)
+	return err
+}
+
+func (v *signature) verifyWith(w *work, req *Request) *Rejected {
+	if err := v.given(w, req); err != nil {
+		return err
+	}
+	if err := v.fields(w, req); err != nil {
+		return err
+	}
+	if v.prepared {
+		if err := v.prepare(w, req, false); err != nil {
+			return err
 		}
 	}
-	if !v.matches(w, req, timestamp, id) {
+	match := v.matches(w, req)
+	if match < 0 || v.bodyDigest.kind != placeNone && !v.digestMatches(req) {
 		return errBadSignature
 	}
 	// The age is looked at only now: whoever can't sign is told nothing about clocks.
 	if v.tolerance > 0 {
-		at, ok := parseTimestamp(v.timestampFormat, timestamp)
+		at, ok := parseTimestamp(v.timestampFormat, w.message.timestamp)
 		if !ok {
 			return errTimestampForm
 		}
@@ -110,23 +153,75 @@ func (v *signature) verify(req *Request) *Rejected {
 			return errExpired
 		}
 	}
-	// The padding of a length extension always holds NUL bytes, as no provider's text does.
-	if v.extendable && (bytes.IndexByte(req.Body, 0) >= 0 || strings.IndexByte(timestamp, 0) >= 0 || strings.IndexByte(id, 0) >= 0) {
+	if v.extendable && w.message.holdsNUL(req) {
 		return errNUL
+	}
+	if len(w.message.alternatives) > 0 && v.place.inText() {
+		v.place.setRaw(req, v.place.raw(req)[w.message.alternatives[match].cut:])
 	}
 	return nil
 }
 
-// candidates decodes the signatures in the text, and returns the timestamp that stands beside them.
-func (v *signature) candidates(w *work, text string) (timestamp string, err *Rejected) {
+// holdsNUL looks for what the padding of a length extension always holds, and no provider's text does.
+func (m *message) holdsNUL(req *Request) bool {
+	if bytes.IndexByte(req.Body, 0) >= 0 || strings.IndexByte(m.timestamp, 0) >= 0 || strings.IndexByte(m.id, 0) >= 0 {
+		return true
+	}
+	for _, text := range m.texts {
+		if strings.IndexByte(text, 0) >= 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// given decodes the request's signatures.
+func (v *signature) given(w *work, req *Request) *Rejected {
 	w.n = 0
+	if v.format != formatNumbered {
+		text, times := v.place.read(req)
+		switch {
+		case times == 0:
+			return errNoSignature
+		case times > 1:
+			return errTwoSignatures
+		case len(text) > maxSignatureText:
+			return errSignatureForm
+		}
+		return v.candidates(w, text)
+	}
+	any := false
+	for i := range v.numbered {
+		text, times := v.numbered[i].read(req)
+		switch {
+		case times == 0:
+			continue
+		case times > 1:
+			return errTwoSignatures
+		case len(text) > maxSignatureText:
+			return errSignatureForm
+		}
+		any = true
+		if text, ok := strings.CutPrefix(text, v.prefix); ok {
+			v.candidate(w, text)
+		}
+	}
+	switch {
+	case !any:
+		return errNoSignature
+	case w.n == 0:
+		return errSignatureForm
+	}
+	return nil
+}
+
+// candidates decodes the signatures in the text, and keeps the timestamp that stands beside them.
+func (v *signature) candidates(w *work, text string) *Rejected {
 	text, ok := strings.CutPrefix(text, v.prefix)
 	if !ok {
-		return "", errSignatureForm
+		return errSignatureForm
 	}
 	switch v.format {
-	case formatPlain:
-		v.candidate(w, text)
 	case formatList:
 		for text != "" {
 			var one string
@@ -136,106 +231,144 @@ func (v *signature) candidates(w *work, text string) (timestamp string, err *Rej
 			}
 		}
 	case formatPairs:
-		for text != "" {
-			var one string
-			one, text, _ = strings.Cut(text, v.separator)
-			name, value, _ := strings.Cut(strings.TrimSpace(one), "=")
-			switch {
-			case name == v.item:
-				v.candidate(w, value)
-			case v.timestamp.kind == placeItem && name == v.timestamp.name:
-				if timestamp != "" {
-					return "", errTimestampForm
-				}
-				timestamp = value
-			}
+		if err := v.pairs(w, text); err != nil {
+			return err
 		}
-		if v.timestamp.kind == placeItem && timestamp == "" {
-			return "", errNoTimestamp
-		}
+	default:
+		v.candidate(w, text)
 	}
 	if w.n == 0 {
-		return "", errSignatureForm
+		return errSignatureForm
 	}
-	return timestamp, nil
+	return nil
 }
 
+func (v *signature) pairs(w *work, text string) *Rejected {
+	for text != "" {
+		var one string
+		one, text, _ = strings.Cut(text, v.separator)
+		name, value, _ := strings.Cut(strings.TrimSpace(one), "=")
+		switch {
+		case name == v.item:
+			v.candidate(w, value)
+		case v.timestamp.kind == placeItem && name == v.timestamp.name:
+			if w.message.timestamp != "" {
+				return errTimestampForm
+			}
+			w.message.timestamp = value
+		}
+	}
+	if v.timestamp.kind == placeItem && w.message.timestamp == "" {
+		return errNoTimestamp
+	}
+	return nil
+}
+
+// candidate decodes one signature, in each encoding that it can be in.
 func (v *signature) candidate(w *work, text string) {
-	if w.n == maxCandidates {
-		return
-	}
-	if n := v.encoding.decode(&w.given[w.n], text); n > 0 {
-		w.length[w.n] = n
-		w.n++
-	}
-}
-
-// matches computes one digest for each key and compares all candidates with it. It doesn't stop at the
-// first match: which key signed is nobody's business.
-func (v *signature) matches(w *work, req *Request, timestamp, id string) bool {
-	match := 0
-	for i, key := range v.keys {
-		sum := v.sum(w, w.states[i], key, req, timestamp, id)
-		for c := range w.n {
-			match |= subtle.ConstantTimeCompare(sum, w.given[c][:w.length[c]])
+	w.text = append(w.text[:0], text...)
+	for _, encoding := range v.encodings {
+		if w.n == maxCandidates {
+			return
+		}
+		size := v.scheme.longest()
+		room := w.room[w.n*size : (w.n+1)*size]
+		if n := encoding.decode(room, w.text); n > 0 {
+			w.given[w.n] = room[:n]
+			w.n++
 		}
 	}
-	return match == 1
 }
 
-func (v *signature) sum(w *work, state hash.Hash, key []byte, req *Request, timestamp, id string) []byte {
+// fields reads what stands beside the signature: the timestamp, the id, the name of the secret.
+func (v *signature) fields(w *work, req *Request) *Rejected {
+	var times int
+	if v.timestamp.kind != placeNone && v.timestamp.kind != placeItem {
+		if w.message.timestamp, times = v.timestamp.read(req); times != 1 {
+			return errNoTimestamp
+		}
+	}
+	if v.id.kind != placeNone {
+		if w.message.id, times = v.id.read(req); times != 1 {
+			return errNoID
+		}
+	}
+	if v.choose.kind != placeNone {
+		if w.chosen, times = v.choose.read(req); times > 1 {
+			return errPartTwice
+		}
+	}
+	return nil
+}
+
+// usable tells whether the request may have been signed with the key. An absent name chooses no named one.
+func (w *work) usable(k *key) bool { return k.name == "" || k.name == w.chosen }
+
+// oneChoice is the alternatives of a message in which nothing varies.
+var oneChoice = []alternative{{}}
+
+// matches returns the alternative that was signed, the first of several; -1 for none.
+func (v *signature) matches(w *work, req *Request) int {
+	choices := w.message.alternatives
+	if len(choices) == 0 {
+		choices = oneChoice
+	}
+	if v.scheme.public() {
+		return v.matchesPublic(w, req, choices)
+	}
+	// One digest for each key is compared with all candidates, without a stop at the first match: which
+	// key signed is nobody's business.
+	found := -1
+	for n := range choices {
+		match := 0
+		for i := range v.keys {
+			if !w.usable(&v.keys[i]) {
+				continue
+			}
+			sum := v.sum(w, w.states[i], v.keys[i].secret, req, choices[n].text)
+			for _, given := range w.given[:w.n] {
+				match |= subtle.ConstantTimeCompare(sum, given)
+			}
+		}
+		if match == 1 && found < 0 {
+			found = n
+		}
+	}
+	return found
+}
+
+// matchesPublic stops at the first match: nothing in it is secret.
+func (v *signature) matchesPublic(w *work, req *Request, choices []alternative) int {
+	for n := range choices {
+		sum := v.sum(w, w.states[0], nil, req, choices[n].text)
+		for i := range v.keys {
+			if !w.usable(&v.keys[i]) {
+				continue
+			}
+			for _, given := range w.given[:w.n] {
+				if v.scheme.verify(v.keys[i].public, sum, given) {
+					return n
+				}
+			}
+		}
+	}
+	return -1
+}
+
+func (v *signature) sum(w *work, state hash.Hash, secret []byte, req *Request, choice []byte) []byte {
 	state.Reset()
-	for i := range v.parts {
-		switch part := &v.parts[i]; part.kind {
-		case signedLiteral:
-			state.Write(part.literal)
-		case signedKey:
-			state.Write(key)
-		case signedTimestamp:
-			w.write(state, timestamp)
-		case signedID:
-			w.write(state, id)
-		case signedMethod:
-			w.write(state, req.Method)
-		case signedURL:
-			w.write(state, req.URL)
-		case signedBody:
-			state.Write(req.Body)
-		}
-	}
+	v.write(w, state, secret, req, choice)
 	return state.Sum(w.sum[:0])
 }
 
-func (w *work) write(state hash.Hash, text string) {
-	w.text = append(w.text[:0], text...)
-	state.Write(w.text)
-}
-
-var timestampFormats = map[string]bool{"": true, "unix": true, "unix-ms": true, "rfc3339": true}
-
-func parseTimestamp(format, text string) (time.Time, bool) {
-	if format == "rfc3339" {
-		at, err := time.Parse(time.RFC3339, text)
-		return at, err == nil
+// digestMatches tells whether the body is the one whose digest was signed. A body that is no form is not
+// among what is signed itself: without a digest only an empty one will do.
+func (v *signature) digestMatches(req *Request) bool {
+	text, times := v.bodyDigest.read(req)
+	if times == 0 {
+		return len(req.Body) == 0 || isForm(req)
 	}
-	n, err := strconv.ParseInt(text, 10, 64)
-	// Year 9999 in milliseconds: a larger number would wrap around and come out near now.
-	if err != nil || n < 0 || n > 253402300799999 {
-		return time.Time{}, false
-	}
-	if format == "unix-ms" {
-		return time.UnixMilli(n), true
-	}
-	return time.Unix(n, 0), true
-}
-
-func formatTimestamp(format string, at time.Time) string {
-	switch format {
-	case "rfc3339":
-		return at.UTC().Format(time.RFC3339)
-	case "unix-ms":
-		return strconv.FormatInt(at.UnixMilli(), 10)
-	default:
-		return strconv.FormatInt(at.Unix(), 10)
-	}
+	given, err := hex.DecodeString(text)
+	sum := sha256.Sum256(req.Body)
+	return times == 1 && err == nil && subtle.ConstantTimeCompare(given, sum[:]) == 1
 }

@@ -92,7 +92,9 @@ func (s *Source) Sign(req *Request) error {
 	}
 	v := s.signature
 	timestamp := formatTimestamp(v.timestampFormat, req.Now)
-	if err := s.put(req, v.timestamp, timestamp); err != nil {
+	if v.timestamp.kind == placeJSON || v.timestamp.kind == placeForm {
+		timestamp, _ = v.timestamp.read(req) // the sender wrote it already
+	} else if err := s.put(req, v.timestamp, timestamp); err != nil {
 		return err
 	}
 	id := ""
@@ -105,9 +107,10 @@ func (s *Source) Sign(req *Request) error {
 			}
 		}
 	}
-	w := v.work.Get().(*work)
-	text := v.encoding.encode(v.sum(w, w.states[0], v.keys[0], req, timestamp, id))
-	v.work.Put(w)
+	text, err := s.signed(req, timestamp, id)
+	if err != nil {
+		return err
+	}
 	switch v.format {
 	case formatPairs:
 		text = v.item + "=" + text
@@ -117,10 +120,40 @@ func (s *Source) Sign(req *Request) error {
 	case formatList:
 		text = v.item + "," + text
 	}
-	return s.put(req, v.place, v.prefix+text)
+	at := v.place
+	if v.format == formatNumbered {
+		at = v.numbered[0]
+	}
+	return s.put(req, at, v.prefix+text)
+}
+
+// signed computes the signature's text.
+func (s *Source) signed(req *Request, timestamp, id string) (string, error) {
+	v := s.signature
+	if v.scheme.public() {
+		return "", core.Errorf(core.CodeInvalid, "source %s: only its provider has the private key; relais can verify its signatures but not make them", s.Name)
+	}
+	w := v.work.Get().(*work)
+	defer v.work.Put(w)
+	defer w.message.clear()
+	w.message.timestamp, w.message.id = timestamp, id
+	if err := v.prepare(w, req, true); err != nil {
+		return "", err
+	}
+	var choice []byte
+	if len(w.message.alternatives) > 0 {
+		choice = w.message.alternatives[0].text
+	}
+	return v.encodings[0].encode(v.sum(w, w.states[0], v.keys[0].secret, req, choice)), nil
 }
 
 func (s *Source) put(req *Request, at place, text string) error {
+	if at.kind == placeParam {
+		at.kind = placeForm
+		if len(req.Body) == 0 {
+			at.kind = placeQuery
+		}
+	}
 	switch at.kind {
 	case placeHeader:
 		req.Header[at.name] = []string{text}
@@ -129,8 +162,13 @@ func (s *Source) put(req *Request, at place, text string) error {
 			req.Query += "&"
 		}
 		req.Query += url.QueryEscape(at.name) + "=" + url.QueryEscape(text)
-	case placeForm, placeJSON:
-		return core.Errorf(core.CodeInvalid, "source %s: its signature stands inside the body; relais can verify it but not make it", s.Name)
+	case placeForm:
+		if len(req.Body) > 0 {
+			req.Body = append(req.Body, '&')
+		}
+		req.Body = append(req.Body, url.QueryEscape(at.name)+"="+url.QueryEscape(text)...)
+	case placeJSON:
+		return core.Errorf(core.CodeInvalid, "source %s: its signature stands inside the body's JSON; relais can verify it but not make it", s.Name)
 	}
 	return nil
 }

@@ -1,0 +1,146 @@
+package source
+
+import (
+	"maps"
+	"slices"
+
+	"relais/internal/config"
+)
+
+// compileAuth decides how requests are verified. Every way to none of it but auth: none is an error.
+func (s *Source) compileAuth(in config.Source, p *Preset) error {
+	s.keepHeader = func(name string) bool { return !neverStored[name] }
+	switch in.Auth {
+	case "none":
+		if in.Verify != nil {
+			return invalid("auth", "none, and verify is given too: one of them must go")
+		}
+		return nil
+	case "":
+	default:
+		return invalid("auth", "%q: allowed is none, or nothing", in.Auth)
+	}
+	v := p.Verify
+	if in.Preset == "" {
+		v = Verify{}
+	}
+	if err := v.override(in.Verify); err != nil {
+		return err
+	}
+	if v.Scheme == "none" {
+		return invalid("preset", "%s sends nothing that can be verified: say auth: none, or give verify with a token of your own", p.Name)
+	}
+	if err := v.check(); err != nil {
+		return err
+	}
+	secrets, err := namedSecrets(in, &v)
+	if err != nil {
+		return err
+	}
+	return s.compileVerify(&v, secrets)
+}
+
+// namedSecret is a secret's text, and its name where a field of the request chooses by it.
+type namedSecret struct{ name, text string }
+
+func namedSecrets(in config.Source, v *Verify) ([]namedSecret, error) {
+	var out []namedSecret
+	for _, secret := range in.Secrets {
+		out = append(out, namedSecret{"", secret.Reveal()})
+	}
+	for _, name := range slices.Sorted(maps.Keys(in.NamedSecrets)) {
+		for _, secret := range in.NamedSecrets[name] {
+			out = append(out, namedSecret{name, secret.Reveal()})
+		}
+	}
+	if len(out) == 0 {
+		for _, key := range v.PublicKeys {
+			out = append(out, namedSecret{"", key})
+		}
+	}
+	switch {
+	case len(out) == 0:
+		return nil, invalid("secret", "%s is verified with a secret, and none is given", in.Name)
+	case slices.ContainsFunc(out, func(s namedSecret) bool { return s.text == "" }):
+		return nil, invalid("secret", "the secret is empty: anyone could sign with it")
+	case len(in.NamedSecrets) > 0 && v.Choose == (Where{}):
+		return nil, invalid("secrets", "nothing in the request chooses one of them by its name: give a list")
+	}
+	return out, nil
+}
+
+func (s *Source) compileVerify(v *Verify, secrets []namedSecret) error {
+	s.secret = secrets[0].text
+	scheme, signed := schemes[v.Scheme]
+	if !scheme.public() {
+		texts := make([]string, len(secrets))
+		for i := range secrets {
+			texts[i] = secrets[i].text
+		}
+		s.hidden = hiding(texts)
+	}
+	at, err := v.place()
+	if err != nil {
+		return err
+	}
+	if !signed {
+		return s.compileCredential(v, secrets, at)
+	}
+	parts, err := parseSigned(v.template())
+	if err != nil {
+		return err
+	}
+	sig := &signature{
+		scheme: scheme, place: at, prefix: v.Prefix, format: formats[v.Format], parts: parts,
+		separator: v.Separator, item: v.Item, timestamp: v.Timestamp.place(), timestampFormat: v.Timestamp.Format,
+		id: v.ID.place(), tolerance: v.Tolerance, choose: v.Choose.place(), bodyDigest: v.BodyDigest.place(),
+	}
+	if sig.separator == "" {
+		sig.separator = ","
+	}
+	if sig.item == "" {
+		sig.item = "v1"
+	}
+	for _, word := range v.Encoding {
+		sig.encodings = append(sig.encodings, encodings[word])
+	}
+	if len(sig.encodings) == 0 {
+		sig.encodings = []encoding{encodingHex}
+	}
+	if v.Each != "" {
+		sig.each = splitPath(v.Each)
+	}
+	if err := sig.fill(v.Values); err != nil {
+		return err
+	}
+	for _, secret := range secrets {
+		keys, err := scheme.decodeKeys(secret, v)
+		if err != nil {
+			return err
+		}
+		sig.keys = append(sig.keys, keys...)
+	}
+	if scheme.public() && len(sig.keys) > maxPublicKeys {
+		return invalid("secrets", "more than %d public keys", maxPublicKeys)
+	}
+	sig.init()
+	s.signature = sig
+	return nil
+}
+
+func (s *Source) compileCredential(v *Verify, secrets []namedSecret, at place) error {
+	texts := make([]string, len(secrets))
+	for i := range secrets {
+		texts[i] = secrets[i].text
+	}
+	var err error
+	if s.credential, err = newCredential(v, texts, at); err != nil {
+		return err
+	}
+	if s.credential.basic {
+		s.Challenge = `Basic realm="relais", charset="UTF-8"`
+	}
+	// The keyed digest is added in its place.
+	s.keepHeader = func(name string) bool { return !neverStored[name] && (at.kind != placeHeader || name != at.name) }
+	return nil
+}
