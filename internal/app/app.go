@@ -256,6 +256,7 @@ func (a *App) replace(g *generation) error {
 	}
 	a.lanes.Wake()
 	if old != nil && old != g {
+		old.connections.Retire()
 		old.egress.CloseIdle()
 	}
 	return nil

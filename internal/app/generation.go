@@ -18,6 +18,7 @@ import (
 	"relais/internal/step"
 	"relais/internal/step/email"
 	"relais/internal/step/httpreq"
+	"relais/internal/step/redis"
 	"relais/internal/step/sellsy"
 	"relais/internal/step/slack"
 	"relais/internal/telemetry"
@@ -50,8 +51,8 @@ type program struct {
 // be nil where they are only asked what they take.
 func registry(e *egress.Egress) *step.Registry {
 	return step.NewRegistry(
-		[]step.Kind{sellsy.CreateInvoice(), httpreq.Request(e), slack.Post(e), email.Send()},
-		[]step.ConnectionKind{sellsy.ConnectionKind(e.Client()), slack.Connection(), email.Connection(e)},
+		[]step.Kind{sellsy.CreateInvoice(), httpreq.Request(e), slack.Post(e), email.Send(), redis.Command()},
+		[]step.ConnectionKind{sellsy.ConnectionKind(e.Client()), slack.Connection(), email.Connection(e), redis.Connection(e)},
 	)
 }
 

@@ -85,6 +85,7 @@ func (a *App) Run(ctx context.Context) error {
 	err = errors.Join(err, a.stop(public))
 	stopWork()
 	background.Wait()
+	a.current.Load().connections.Retire()
 	err = errors.Join(err, admin.Close(), control.Close(), a.closeStores())
 	a.log.InfoContext(ctx, "relais has stopped")
 	return err

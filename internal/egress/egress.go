@@ -37,7 +37,7 @@ const (
 // Options are what the policy depends on.
 type Options struct {
 	// Trusted are the hosts that stand in the configuration file, as scheme://host or
-	// scheme://host:port, with the schemes http, https, smtp and those of databases: postgres, mysql.
+	// scheme://host:port, with the schemes http, https, smtp and those of databases: postgres, mysql, redis.
 	Trusted []string
 	// Dev lets guarded calls reach loopback and private addresses.
 	Dev bool
@@ -144,7 +144,7 @@ func (e *Egress) CloseIdle() {
 	e.guardedHTTP.CloseIdleConnections()
 }
 
-var defaultPorts = map[string]string{"http": "80", "https": "443", "smtp": "25", "postgres": "5432", "mysql": "3306"}
+var defaultPorts = map[string]string{"http": "80", "https": "443", "smtp": "25", "postgres": "5432", "mysql": "3306", "redis": "6379"}
 
 var mailPorts = map[string]bool{"25": true, "465": true, "587": true, "2525": true}
 

@@ -71,6 +71,16 @@ type Connected struct {
 // Connections are the opened connections by their names in the configuration.
 type Connections map[string]Connected
 
+// Retire tells the connections that keep sockets that no new attempt will use them: another configuration
+// is in force. What still runs under the old one ends as it began, and the sockets close with it.
+func (c Connections) Retire() {
+	for _, one := range c {
+		if keeper, ok := one.Value.(interface{ Retire() }); ok {
+			keeper.Retire()
+		}
+	}
+}
+
 // Errors are everything that is wrong with a route or the connections. The Field of each is its path in
 // the configuration.
 type Errors []*core.Error

@@ -46,6 +46,9 @@ var order = map[string][]string{
 	"internal/step/email":   stepKind,
 	// It knows a mail server's program and none of relais.
 	"internal/step/email/mailtest": {},
+	"internal/step/redis":          stepKind,
+	// It knows Redis' programs and none of relais.
+	"internal/step/redis/redistest": {},
 
 	"internal/ingest": {"internal/core", "internal/config", "internal/route", "internal/source", "internal/store", "internal/telemetry"},
 	"internal/lane":   {"internal/core", "internal/config", "internal/store", "internal/telemetry"},
@@ -70,7 +73,7 @@ var stepKind = []string{"internal/core", "internal/expr", "internal/config", "in
 var onceKind = append([]string{"internal/step/once"}, stepKind...)
 
 // testsToo is what tests may import besides: the real store and the sandbox stand where mocks would.
-var testsToo = []string{"internal/store/sqlite", "internal/store/postgres/pgtest", "internal/store/storetest", "internal/step/email/mailtest", "internal/sandbox", "internal/core"}
+var testsToo = []string{"internal/store/sqlite", "internal/store/postgres/pgtest", "internal/store/storetest", "internal/step/email/mailtest", "internal/step/redis/redistest", "internal/sandbox", "internal/core"}
 
 // violation says why a package may not import another, or "".
 func violation(from, to string, test bool) string {

@@ -14,6 +14,7 @@ import (
 	"relais/internal/step"
 	"relais/internal/step/email"
 	"relais/internal/step/httpreq"
+	"relais/internal/step/redis"
 	"relais/internal/step/sellsy"
 	"relais/internal/step/slack"
 	"relais/internal/store"
@@ -30,14 +31,15 @@ var table = map[string]struct {
 	"http/request":          {"in its path segment, its parameter, its header, its JSON or form field, to the byte; or refused before the call", httpRequest},
 	"email/send":            {"as text or escaped HTML, one line in the subject; never as an address or a header", emailSend},
 	"slack/post":            {"as text with &, < and > escaped, cut where Slack cuts", slackPost},
+	"redis/command":         {"as an argument, to the byte, alone and in a transaction", redisCommand},
 	"sellsy/create-invoice": {"not at all: an estimate's number has digits only", sellsyInvoice},
 }
 
 // kinds are those of the table's rows.
 func kinds(e *egress.Egress) *step.Registry {
 	return step.NewRegistry(
-		[]step.Kind{httpreq.Request(e), email.Send(), slack.Post(e), sellsy.CreateInvoice()},
-		[]step.ConnectionKind{email.Connection(e), slack.Connection(), sellsy.ConnectionKind(e.Client())},
+		[]step.Kind{httpreq.Request(e), email.Send(), slack.Post(e), sellsy.CreateInvoice(), redis.Command()},
+		[]step.ConnectionKind{email.Connection(e), slack.Connection(), sellsy.ConnectionKind(e.Client()), redis.Connection(e)},
 	)
 }
 
@@ -92,6 +94,7 @@ func attempt(t *testing.T, s config.Step, connections []config.Connection, value
 	if err != nil {
 		t.Fatal(err)
 	}
+	defer opened.Retire()
 	program, err := step.Compile(route, registry, opened, step.Options{Store: keeps{}})
 	if err != nil {
 		t.Fatal(err)

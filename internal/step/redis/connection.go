@@ -1,0 +1,197 @@
+package redis
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"net"
+	"net/url"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	goredis "github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/maintnotifications"
+
+	"relais/internal/config"
+	"relais/internal/core"
+	"relais/internal/egress"
+	"relais/internal/step"
+)
+
+const (
+	poolSize    = 16
+	dialTimeout = 5 * time.Second
+	// replyTimeout bounds each command: none that is allowed waits.
+	replyTimeout = 10 * time.Second
+	// maxReply bounds what is read for one command, or for one transaction.
+	maxReply = 1 << 20
+)
+
+// Connection is the kind redis: one server, connected to through e.
+func Connection(e *egress.Egress) step.ConnectionKind {
+	return step.ConnectionKind{
+		Name: "redis",
+		Doc:  "A Redis server (no cluster), or one that speaks its protocol, such as Valkey.",
+		Params: []step.Param{{Name: "url", Type: step.TypeString, Required: true, Secret: true,
+			Doc: "`redis://host:6379/0`, or `rediss://` for TLS, with `user:password@` before the host where they are asked for; the database's number may be left out."}},
+		Env: map[string]string{"url": "REDIS_URL"},
+		Open: func(settings map[string]any) (any, error) {
+			c, err := parse(settings)
+			if err != nil {
+				return nil, err
+			}
+			c.egress = e
+			return c, nil
+		},
+		Hosts: func(settings map[string]any) []string {
+			c, err := parse(settings)
+			if err != nil {
+				return nil
+			}
+			return []string{"redis://" + c.address}
+		},
+	}
+}
+
+// connection is an opened connection. It has sockets only between the first command and its retirement,
+// after which each command brings its own.
+type connection struct {
+	address string
+	host    string
+	tls     bool
+	user    string
+	pass    config.Secret
+	db      int
+	egress  *egress.Egress
+
+	mu      sync.Mutex
+	client  *goredis.Client
+	users   int
+	retired bool
+}
+
+var errURL = errors.New("url is not an address such as redis://user:password@host:6379/0 or rediss://…")
+
+func parse(settings map[string]any) (*connection, error) {
+	text, _ := settings["url"].(string)
+	if secret, ok := settings["url"].(config.Secret); ok {
+		text = secret.Reveal()
+	}
+	u, err := url.Parse(text)
+	if err != nil || u.Scheme != "redis" && u.Scheme != "rediss" || u.Hostname() == "" || u.RawQuery != "" || u.Fragment != "" {
+		return nil, errURL // the cause would show the password
+	}
+	c := &connection{host: u.Hostname(), tls: u.Scheme == "rediss"}
+	port := u.Port()
+	if port == "" {
+		port = "6379"
+	}
+	c.address = net.JoinHostPort(c.host, port)
+	if u.User != nil {
+		c.user = u.User.Username()
+		pass, _ := u.User.Password()
+		c.pass = config.NewSecret(pass)
+	}
+	if path := strings.Trim(u.Path, "/"); path != "" {
+		if c.db, err = strconv.Atoi(path); err != nil || c.db < 0 || c.db > 1<<14 {
+			return nil, errors.New("what follows the host in url is the number of a database, such as /0")
+		}
+	}
+	return c, nil
+}
+
+// use returns the client, and what to call when the command has ended.
+func (c *connection) use() (client *goredis.Client, release func()) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.client == nil {
+		quiet()
+		c.client = goredis.NewClient(c.options())
+	}
+	c.users++
+	return c.client, func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.users--
+		c.closeUnused()
+	}
+}
+
+// quiet ends the library's own lines on standard error: what it would say there, the attempt says.
+var quiet = sync.OnceFunc(func() { goredis.SetLogger(nobody{}) })
+
+type nobody struct{}
+
+func (nobody) Printf(context.Context, string, ...any) {}
+
+// Retire closes the sockets as soon as no command uses them.
+func (c *connection) Retire() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.retired = true
+	c.closeUnused()
+}
+
+func (c *connection) closeUnused() {
+	if c.retired && c.users == 0 && c.client != nil {
+		_ = c.client.Close() // what it could say concerns nobody any more
+		c.client = nil
+	}
+}
+
+func (c *connection) options() *goredis.Options {
+	return &goredis.Options{
+		Addr: c.address, Username: c.user, Password: c.pass.Reveal(), DB: c.db,
+		Dialer:      c.dial,
+		DialTimeout: dialTimeout, DialerRetries: 1, ReadTimeout: replyTimeout, WriteTimeout: replyTimeout, ContextTimeoutEnabled: true,
+		MaxRetries: -1, // the delivery's schedule retries, and knows what may be repeated
+		PoolSize:   poolSize, PipelinePoolSize: -1, ConnMaxIdleTime: time.Minute,
+		// The second version of the protocol is spoken by every server, and its replies are all that is kept.
+		Protocol: 2, DisableIdentity: true,
+		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
+	}
+}
+
+func (c *connection) dial(ctx context.Context, _, address string) (net.Conn, error) {
+	conn, err := c.egress.Dial(ctx, "redis", "tcp", address)
+	if err != nil {
+		return nil, err
+	}
+	if c.tls {
+		secure := tls.Client(conn, c.egress.TLS(c.host))
+		if err := secure.HandshakeContext(ctx); err != nil {
+			_ = conn.Close()
+			reason := egress.Classify(err)
+			if reason == core.ReasonInternal {
+				reason = core.ReasonTLS
+			}
+			return nil, &egress.Error{Reason: reason, Cause: err} // no command was sent
+		}
+		conn = secure
+	}
+	return &capped{Conn: conn}, nil
+}
+
+// capped is a socket on which no more than maxReply is read between two writes: a key that has grown to
+// hundreds of megabytes must not become relais' memory.
+type capped struct {
+	net.Conn
+	read int
+}
+
+func (c *capped) Write(p []byte) (int, error) {
+	c.read = 0
+	return c.Conn.Write(p)
+}
+
+func (c *capped) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	if c.read += n; c.read > maxReply {
+		return 0, &egress.Error{Reason: core.ReasonTooLarge, MayHaveSent: true, Cause: errLarge}
+	}
+	return n, err
+}
+
+var errLarge = errors.New("the reply is larger than 1 MiB")
