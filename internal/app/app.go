@@ -248,6 +248,7 @@ func (a *App) activate(ctx context.Context, g *generation) error {
 // replace puts a generation in the place of the one before on this node.
 func (a *App) replace(g *generation) error {
 	a.metrics.SetSources(sourceNames(g.config))
+	a.metrics.SetSilentAfter(silentAfter(g.config))
 	a.metrics.Loaded(g.loadedAt)
 	old := a.current.Swap(g)
 	if err := a.ingest.Replace(ingestSettings(g)); err != nil {
@@ -371,6 +372,7 @@ func (a *App) watchStore() {
 		s, err := a.store.Stats(ctx)
 		return telemetry.Figures(s), err
 	}, time.Now)
+	a.metrics.WatchStanding(a.standing, func() (telemetry.Disk, error) { return diskOf(a.options.Data) })
 }
 
 // Close releases the store of an App that doesn't run.

@@ -156,6 +156,7 @@ type Source struct {
 	Redact       []string
 	Dedup        string        // CEL for the key, "off", "body", or "" as the preset says
 	DedupWindow  time.Duration // 0 as the preset says
+	SilentAfter  time.Duration // without an event, after which somebody should look; 0 is never
 	Test         bool
 }
 

@@ -118,6 +118,8 @@ func sourceKeys() []field[Source] {
 		},
 		one("dedup_window", "How long a message is remembered.",
 			atLeast(aDuration, time.Second), func(s *Source) *time.Duration { return &s.DedupWindow }),
+		one("silent_after", "How long it may be without an event before somebody should look, for an alert; left out, Prometheus compares it with its own past.",
+			atLeast(aDuration, time.Second), func(s *Source) *time.Duration { return &s.SilentAfter }),
 		one("test", "Marks its events as tests; from this machine only, unless allow_ips says otherwise.",
 			aBool, func(s *Source) *bool { return &s.Test }),
 	}

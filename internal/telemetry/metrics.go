@@ -23,7 +23,10 @@ type Metrics struct {
 	failures   *prometheus.CounterVec
 	processing *prometheus.HistogramVec
 	events     *prometheus.CounterVec
-	sources    atomic.Pointer[sourceSet]
+	lastEvent  *prometheus.GaugeVec
+	// silentAfter is what the configuration says of sources whose rate is known.
+	silentAfter *prometheus.GaugeVec
+	sources     atomic.Pointer[sourceSet]
 
 	kinds   map[core.DestinationKind]*attempts
 	running prometheus.Gauge
@@ -68,6 +71,8 @@ func (m *Metrics) newIngest() {
 	m.requests = m.counters("webhook_requests_total", "Requests to a source, whatever came of them.", "source")
 	m.failures = m.counters("webhook_failures_total", "Requests that were refused, by reason.", "source", "reason")
 	m.events = m.counters("relais_events_total", "Events stored: first ones, and repeats of one that was stored before.", "source", "kind")
+	m.lastEvent = m.gauges("relais_source_last_event_timestamp_seconds", "When a source's last event was stored; absent until this process has stored one.", "source")
+	m.silentAfter = m.gauges("relais_source_silent_after_seconds", "How long a source may be without an event, where the configuration says so.", "source")
 	m.processing = prometheus.NewHistogramVec(prometheus.HistogramOpts{
 		Name:    "webhook_processing_duration_seconds",
 		Help:    "From a request's first byte read to its answer, the commit to disk included.",

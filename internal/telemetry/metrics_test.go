@@ -6,6 +6,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -122,6 +123,47 @@ func TestStoreFigures(t *testing.T) {
 	}
 }
 
+func TestSilenceIsTold(t *testing.T) {
+	m := NewMetrics("test")
+	m.SetSources([]string{"sellsy", "boutique"})
+	m.SetSilentAfter(map[string]time.Duration{"sellsy": 90 * time.Minute})
+	before := time.Now()
+	m.Source("sellsy").Event(true)
+	m.Source("no-such-source").Event(false)
+	text := scrape(t, m)
+	mustHave(t, text, `relais_source_silent_after_seconds{source="sellsy"} 5400`)
+	last := regexp.MustCompile(`(?m)^relais_source_last_event_timestamp_seconds{source="(.*)"} (.*)$`).FindAllStringSubmatch(text, -1)
+	if len(last) != 1 || last[0][1] != "sellsy" {
+		t.Fatalf("last events %q", last)
+	}
+	at, err := strconv.ParseFloat(last[0][2], 64)
+	if err != nil || at < float64(before.Unix()) || at > float64(time.Now().Unix()+1) {
+		t.Errorf("the last event is of %v, %v", at, err)
+	}
+	m.SetSources([]string{"boutique"})
+	m.SetSilentAfter(nil)
+	if text := scrape(t, m); strings.Contains(text, "relais_source_") {
+		t.Error("the removed source is still told")
+	}
+}
+
+func TestStanding(t *testing.T) {
+	m := NewMetrics("test")
+	var failure error
+	m.WatchStanding(func(context.Context) (Standing, error) {
+		return Standing{OrphanedLanes: 1, Undecided: 2, Alive: 3, Gone: 4, Stranded: 5}, failure
+	}, func() (Disk, error) { return Disk{Free: 6, Size: 7}, failure })
+	mustHave(t, scrape(t, m), `relais_orphaned_lanes 1`, `relais_effects_undecided 2`, `relais_nodes{state="alive"} 3`,
+		`relais_nodes{state="gone"} 4`, `relais_spool_stranded_events 5`, `relais_data_free_bytes 6`, `relais_data_size_bytes 7`)
+	failure = errors.New("away")
+	text := scrape(t, m)
+	for _, gone := range []string{"relais_nodes", "relais_data_"} {
+		if strings.Contains(text, gone) {
+			t.Errorf("%s of what can't be read", gone)
+		}
+	}
+}
+
 func TestEveryMetricIsExplained(t *testing.T) {
 	page, err := os.ReadFile("../../docs/metrics.md")
 	if err != nil {
@@ -131,6 +173,9 @@ func TestEveryMetricIsExplained(t *testing.T) {
 	m.SetSources([]string{"sellsy"})
 	m.WatchStore(func(context.Context) (Figures, error) { return Figures{FirstEvent: time.Unix(1, 0)}, nil }, time.Now)
 	m.WatchSpool(func() SpoolFigures { return SpoolFigures{State: "direct"} }, time.Now)
+	m.WatchStanding(func(context.Context) (Standing, error) { return Standing{}, nil }, func() (Disk, error) { return Disk{}, nil })
+	m.SetSilentAfter(map[string]time.Duration{"sellsy": time.Hour})
+	m.Source("sellsy").Event(false)
 	m.Retained(1, 0, 0)
 	m.Loaded(time.Unix(1, 0))
 	families, err := m.registry.Gather()

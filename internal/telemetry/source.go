@@ -1,6 +1,7 @@
 package telemetry
 
 import (
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -19,6 +20,8 @@ type SourceMetrics struct {
 	failures      map[core.RejectReason]prometheus.Counter
 	otherFailures prometheus.Counter
 	processing    prometheus.Observer
+	// last is made by the first event: a zero would say that the source was silent since 1970.
+	last func() prometheus.Gauge
 }
 
 type sourceSet struct {
@@ -62,6 +65,7 @@ func (m *Metrics) SetSources(names []string) {
 			m.failures.DeletePartialMatch(label)
 			m.events.DeletePartialMatch(label)
 			m.processing.DeletePartialMatch(label)
+			m.lastEvent.DeletePartialMatch(label)
 		}
 	}
 }
@@ -79,6 +83,7 @@ func (m *Metrics) newSource(name string, reasons []core.RejectReason) *SourceMet
 	if name != UnknownSource {
 		s.firsts = m.events.WithLabelValues(name, "first")
 		s.repeats = m.events.WithLabelValues(name, "repeat")
+		s.last = sync.OnceValue(func() prometheus.Gauge { return m.lastEvent.WithLabelValues(name) })
 	}
 	return s
 }
@@ -107,13 +112,15 @@ func (s *SourceMetrics) Failure(reason core.RejectReason) {
 
 // Event counts a stored event.
 func (s *SourceMetrics) Event(repeat bool) {
-	switch {
-	case s.firsts == nil:
-	case repeat:
-		s.repeats.Inc()
-	default:
-		s.firsts.Inc()
+	if s.firsts == nil {
+		return
 	}
+	s.last().SetToCurrentTime()
+	if repeat {
+		s.repeats.Inc()
+		return
+	}
+	s.firsts.Inc()
 }
 
 // Answered notes how long an answer took.
@@ -124,3 +131,11 @@ func (m *Metrics) RejectionsLost(n int) { m.rejectionsLost.Add(float64(n)) }
 
 // InFlight notes the bytes of the requests being handled.
 func (m *Metrics) InFlight(bytes int64) { m.inFlight.Set(float64(bytes)) }
+
+// SetSilentAfter notes how long each source may be silent, and drops the sources that say nothing of it.
+func (m *Metrics) SetSilentAfter(bySource map[string]time.Duration) {
+	m.silentAfter.Reset()
+	for name, d := range bySource {
+		m.silentAfter.WithLabelValues(name).Set(d.Seconds())
+	}
+}

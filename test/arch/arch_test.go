@@ -64,6 +64,8 @@ var order = map[string][]string{
 	"test/examples": {"internal/..."},
 	"test/hostile":  {"internal/..."},
 	"test/secrets":  {"internal/..."},
+
+	"test/monitoring": {"internal/..."},
 }
 
 // stepKind is what a kind of step may know: the engine it is called by, and how to reach the world.
