@@ -16,6 +16,7 @@ import (
 	"relais/internal/route"
 	"relais/internal/source"
 	"relais/internal/step"
+	"relais/internal/step/dolibarr"
 	"relais/internal/step/email"
 	"relais/internal/step/httpreq"
 	"relais/internal/step/redis"
@@ -51,8 +52,8 @@ type program struct {
 // be nil where they are only asked what they take.
 func registry(e *egress.Egress) *step.Registry {
 	return step.NewRegistry(
-		[]step.Kind{sellsy.CreateInvoice(), httpreq.Request(e), slack.Post(e), email.Send(), redis.Command()},
-		[]step.ConnectionKind{sellsy.ConnectionKind(e.Client()), slack.Connection(), email.Connection(e), redis.Connection(e)},
+		[]step.Kind{sellsy.CreateInvoice(), dolibarr.Get(), dolibarr.CreateInvoice(), httpreq.Request(e), slack.Post(e), email.Send(), redis.Command()},
+		[]step.ConnectionKind{sellsy.ConnectionKind(e.Client()), dolibarr.ConnectionKind(e.Client()), slack.Connection(), email.Connection(e), redis.Connection(e)},
 	)
 }
 

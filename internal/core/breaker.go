@@ -99,6 +99,7 @@ var evidence = map[Reason]Evidence{
 	ReasonTooLarge:    EvidenceUp,
 	ReasonInvalidData: EvidenceUp,
 	ReasonNotReady:    EvidenceUp,
+	ReasonRolledBack:  EvidenceUp,
 	ReasonDuplicate:   EvidenceUp,
 	ReasonAmbiguous:   EvidenceUp,
 }

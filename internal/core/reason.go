@@ -25,6 +25,7 @@ const (
 	ReasonRows        Reason = "rows_mismatch"     // not as many rows as the step expects; nothing was changed
 	ReasonBusy        Reason = "busy"              // a lock, a deadlock, or no connection left
 	ReasonNotReady    Reason = "not_ready"         // the other system isn't in the state the step needs yet
+	ReasonRolledBack  Reason = "rolled_back"       // told of before its commit, and never seen since
 	ReasonUnknown     Reason = "unknown"           // sent, and what became of it can't be told
 	ReasonSettling    Reason = "settling"          // waiting before an unknown effect may be looked up
 	ReasonHeld        Reason = "effect_held"       // another delivery is at the same effect

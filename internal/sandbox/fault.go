@@ -85,8 +85,8 @@ func (f *Fault) set(word string) (err error) {
 	return err
 }
 
-// faults is the list in force, with how often each was met.
-type faults struct {
+// Faults is the list in force, with how often each was met. Its zero value is empty.
+type Faults struct {
 	mu     sync.Mutex
 	random *rand.Rand
 	active []*activeFault
@@ -97,20 +97,22 @@ type activeFault struct {
 	met, hit int
 }
 
-func (fs *faults) add(f Fault) {
+// Add puts a fault in force.
+func (fs *Faults) Add(f Fault) {
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
 	fs.active = append(fs.active, &activeFault{Fault: f})
 }
 
-func (fs *faults) clear() {
+// Clear ends all faults.
+func (fs *Faults) Clear() {
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
 	fs.active = nil
 }
 
-// draw is what happens to one request: every fault that hits it, together.
-func (fs *faults) draw(method, requestPath string) Fault {
+// Draw is what happens to one request: every fault that hits it, together.
+func (fs *Faults) Draw(method, requestPath string) Fault {
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
 	var all Fault
@@ -122,7 +124,7 @@ func (fs *faults) draw(method, requestPath string) Fault {
 		if f.met <= f.Skip || f.Times > 0 && f.hit >= f.Times {
 			continue
 		}
-		if f.Probability > 0 && fs.random.Float64() >= f.Probability {
+		if f.Probability > 0 && fs.random != nil && fs.random.Float64() >= f.Probability {
 			continue
 		}
 		f.hit++
@@ -148,7 +150,7 @@ func (f *activeFault) matches(method, requestPath string) bool {
 }
 
 // Misbehave adds a fault.
-func (s *Sandbox) Misbehave(f Fault) { s.faults.add(f) }
+func (s *Sandbox) Misbehave(f Fault) { s.faults.Add(f) }
 
 // Behave ends all faults.
-func (s *Sandbox) Behave() { s.faults.clear() }
+func (s *Sandbox) Behave() { s.faults.Clear() }

@@ -38,7 +38,7 @@ type Options struct {
 type Sandbox struct {
 	opts   Options
 	mux    *http.ServeMux
-	faults faults
+	faults Faults
 	quotas *quotas
 	closed chan struct{}
 	late   sync.WaitGroup
@@ -84,7 +84,7 @@ func New(opts Options) (*Sandbox, error) {
 	}
 	s.faults.random = rand.New(rand.NewPCG(opts.Seed, 1)) // faults have to be the same again, not secret
 	for _, f := range opts.Faults {
-		s.faults.add(f)
+		s.faults.Add(f)
 	}
 	if opts.Journal != "" {
 		if err := s.openJournal(opts.Journal); err != nil {
@@ -153,7 +153,7 @@ func (s *Sandbox) api(needsToken bool, h handler) http.HandlerFunc {
 			return
 		}
 		s.count(hr)
-		r := &request{http: hr, body: body, fault: s.faults.draw(hr.Method, hr.URL.Path)}
+		r := &request{http: hr, body: body, fault: s.faults.Draw(hr.Method, hr.URL.Path)}
 		s.sleep(r.fault.Delay)
 		if r.fault.DropRequest {
 			panic(http.ErrAbortHandler) //nolint:forbidigo // how net/http is told to close a connection

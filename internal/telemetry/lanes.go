@@ -22,7 +22,8 @@ var attemptReasons = []core.Reason{
 	core.ReasonNone, core.ReasonSkipped, core.ReasonTimeout, core.ReasonRefused, core.ReasonReset, core.ReasonDNS,
 	core.ReasonTLS, core.ReasonAddress, core.ReasonRedirect, core.ReasonTooLarge, core.ReasonStatus,
 	core.ReasonRateLimited, core.ReasonMaintenance, core.ReasonAuth, core.ReasonExpression, core.ReasonParameter,
-	core.ReasonInvalidData, core.ReasonStatement, core.ReasonRows, core.ReasonBusy, core.ReasonNotReady, core.ReasonUnknown, core.ReasonSettling, core.ReasonHeld,
+	core.ReasonInvalidData, core.ReasonStatement, core.ReasonRows, core.ReasonBusy, core.ReasonNotReady,
+	core.ReasonRolledBack, core.ReasonUnknown, core.ReasonSettling, core.ReasonHeld,
 	core.ReasonDuplicate, core.ReasonAmbiguous, core.ReasonInterrupted, core.ReasonMaxAge, core.ReasonExhausted,
 	core.ReasonCancelled, core.ReasonInternal,
 }

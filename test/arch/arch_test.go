@@ -29,21 +29,25 @@ var order = map[string][]string{
 	"internal/store/postgres/pgtest": {},
 	"internal/store/spool":           {"internal/core", "internal/store"},
 
-	"internal/egress":    {"internal/core"},
-	"internal/expr":      {"internal/core"},
-	"internal/sandbox":   {"internal/core"},
-	"internal/telemetry": {"internal/core"},
-	"internal/config":    {"internal/core", "internal/expr"},
-	"internal/source":    {"internal/core", "internal/expr", "internal/config"},
-	"internal/route":     {"internal/core", "internal/config", "internal/expr", "internal/store"},
+	"internal/egress":       {"internal/core"},
+	"internal/expr":         {"internal/core"},
+	"internal/sandbox":      {"internal/core"},
+	"internal/sandbox/doli": {"internal/sandbox"},
+	"internal/telemetry":    {"internal/core"},
+	"internal/config":       {"internal/core", "internal/expr"},
+	"internal/source":       {"internal/core", "internal/expr", "internal/config"},
+	"internal/route":        {"internal/core", "internal/config", "internal/expr", "internal/store"},
 
 	"internal/step": {"internal/core", "internal/config", "internal/expr", "internal/store"},
 	// It is the protocol that kinds of steps which make things share.
-	"internal/step/once":    {"internal/core", "internal/step", "internal/store"},
-	"internal/step/sellsy":  onceKind,
-	"internal/step/httpreq": stepKind,
-	"internal/step/slack":   stepKind,
-	"internal/step/email":   stepKind,
+	"internal/step/once": {"internal/core", "internal/step", "internal/store"},
+	// It drives steps that follow it.
+	"internal/step/once/oncetest": {"internal/core", "internal/step", "internal/store"},
+	"internal/step/sellsy":        onceKind,
+	"internal/step/dolibarr":      onceKind,
+	"internal/step/httpreq":       stepKind,
+	"internal/step/slack":         stepKind,
+	"internal/step/email":         stepKind,
 	// It knows a mail server's program and none of relais.
 	"internal/step/email/mailtest": {},
 	"internal/step/redis":          stepKind,
@@ -75,7 +79,7 @@ var stepKind = []string{"internal/core", "internal/expr", "internal/config", "in
 var onceKind = append([]string{"internal/step/once"}, stepKind...)
 
 // testsToo is what tests may import besides: the real store and the sandbox stand where mocks would.
-var testsToo = []string{"internal/store/sqlite", "internal/store/postgres/pgtest", "internal/store/storetest", "internal/step/email/mailtest", "internal/step/redis/redistest", "internal/sandbox", "internal/core"}
+var testsToo = []string{"internal/store/sqlite", "internal/store/postgres/pgtest", "internal/store/storetest", "internal/step/email/mailtest", "internal/step/redis/redistest", "internal/step/once/oncetest", "internal/sandbox", "internal/sandbox/doli", "internal/core"}
 
 // violation says why a package may not import another, or "".
 func violation(from, to string, test bool) string {

@@ -12,6 +12,7 @@ import (
 	"relais/internal/core"
 	"relais/internal/egress"
 	"relais/internal/step"
+	"relais/internal/step/dolibarr"
 	"relais/internal/step/email"
 	"relais/internal/step/httpreq"
 	"relais/internal/step/redis"
@@ -28,18 +29,20 @@ var table = map[string]struct {
 	must string
 	open func(t *testing.T) check
 }{
-	"http/request":          {"in its path segment, its parameter, its header, its JSON or form field, to the byte; or refused before the call", httpRequest},
-	"email/send":            {"as text or escaped HTML, one line in the subject; never as an address or a header", emailSend},
-	"slack/post":            {"as text with &, < and > escaped, cut where Slack cuts", slackPost},
-	"redis/command":         {"as an argument, to the byte, alone and in a transaction", redisCommand},
-	"sellsy/create-invoice": {"not at all: an estimate's number has digits only", sellsyInvoice},
+	"http/request":            {"in its path segment, its parameter, its header, its JSON or form field, to the byte; or refused before the call", httpRequest},
+	"email/send":              {"as text or escaped HTML, one line in the subject; never as an address or a header", emailSend},
+	"slack/post":              {"as text with &, < and > escaped, cut where Slack cuts", slackPost},
+	"redis/command":           {"as an argument, to the byte, alone and in a transaction", redisCommand},
+	"sellsy/create-invoice":   {"not at all: an estimate's number has digits only", sellsyInvoice},
+	"dolibarr/get":            {"not at all: an id has digits only", dolibarrStep("dolibarr/get", "id", map[string]any{"object": "invoices"})},
+	"dolibarr/create-invoice": {"not at all: a proposal's id has digits only", dolibarrStep("dolibarr/create-invoice", "proposal", nil)},
 }
 
 // kinds are those of the table's rows.
 func kinds(e *egress.Egress) *step.Registry {
 	return step.NewRegistry(
-		[]step.Kind{httpreq.Request(e), email.Send(), slack.Post(e), sellsy.CreateInvoice(), redis.Command()},
-		[]step.ConnectionKind{email.Connection(e), slack.Connection(), sellsy.ConnectionKind(e.Client()), redis.Connection(e)},
+		[]step.Kind{httpreq.Request(e), email.Send(), slack.Post(e), sellsy.CreateInvoice(), dolibarr.Get(), dolibarr.CreateInvoice(), redis.Command()},
+		[]step.ConnectionKind{email.Connection(e), slack.Connection(), sellsy.ConnectionKind(e.Client()), dolibarr.ConnectionKind(e.Client()), redis.Connection(e)},
 	)
 }
 

@@ -15,6 +15,7 @@ import (
 	"relais/internal/core"
 	"relais/internal/sandbox"
 	"relais/internal/step"
+	"relais/internal/step/once/oncetest"
 )
 
 // plain reads JSON for comparing.
@@ -29,7 +30,7 @@ func plain(t *testing.T, data []byte) map[string]any {
 
 func TestTheInvoiceSaysWhatTheEstimateSays(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := newBench(t, newMemoryBook(), sandbox.Options{})
+		b := newBench(t, oncetest.NewMemory(), sandbox.Options{})
 		more := map[string]any{
 			"note": "Merci.", "rate_category_id": 12, "payment_method_ids": []any{3.0, 4.0}, "issuer_address_id": 7,
 			"service_dates": map[string]any{"start": "2026-01-01", "end": "2026-06-30"}, "vat_mode": "debit",
@@ -44,7 +45,7 @@ func TestTheInvoiceSaysWhatTheEstimateSays(t *testing.T) {
 			PaymentTerms: map[string]any{"id": 3, "label": "15 jours", "x_days": 15, "end_of_month": false},
 			More:         more,
 		})
-		out := b.drive(b.book.deliver(t), with(id))
+		out := b.drive(b.book.Deliver(t), with(id))
 		b.oneInvoice(id, out)
 		raw, err := b.sellsy.Invoice(b.invoices(id)[0])
 		if err != nil {
@@ -82,7 +83,7 @@ func TestTheInvoiceSaysWhatTheEstimateSays(t *testing.T) {
 
 func TestEveryRowIsWrittenWithoutWhatIsSellsysOwn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := newBench(t, newMemoryBook(), sandbox.Options{})
+		b := newBench(t, oncetest.NewMemory(), sandbox.Options{})
 		id := b.estimate(sandbox.Estimate{})
 		e, err := b.account.client.estimate(t.Context(), id)
 		if err != nil {
@@ -173,12 +174,12 @@ func TestShapesThatPHPMakes(t *testing.T) {
 
 func TestTotalsThatDifferAreToldAndNeverValidated(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := newBench(t, newMemoryBook(), sandbox.Options{})
+		b := newBench(t, oncetest.NewMemory(), sandbox.Options{})
 		id := b.estimate(sandbox.Estimate{More: map[string]any{"amounts": map[string]any{
 			"total": "1000.00", "total_excl_tax": "800.00", "shipping": "0", "packaging": "0",
 			"total_raw_excl_tax": "800.00", "total_after_discount_excl_tax": "800.00",
 		}}})
-		out := b.drive(b.book.deliver(t), map[string]any{"estimate": fmt.Sprint(id), "validate": true})
+		out := b.drive(b.book.Deliver(t), map[string]any{"estimate": fmt.Sprint(id), "validate": true})
 		if out.dead != nil || out.result["totals_match"] != false || out.result["validated"] != false || out.result["invoice_status"] != "draft" {
 			t.Errorf("ended with %v %v", out.result, out.dead)
 		}
@@ -201,7 +202,7 @@ func TestValidationHappensOnce(t *testing.T) {
 		for crash := range 4 {
 			t.Run(fmt.Sprintf("%s/%d", fault, crash), func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
-					b := newBench(t, newMemoryBook(), sandbox.Options{})
+					b := newBench(t, oncetest.NewMemory(), sandbox.Options{})
 					id := b.estimate(sandbox.Estimate{})
 					b.misbehave(fault)
 					sent := 0
@@ -214,7 +215,7 @@ func TestValidationHappensOnce(t *testing.T) {
 						}
 						return nil
 					}
-					out := b.drive(b.book.deliver(t), map[string]any{"estimate": fmt.Sprint(id), "validate": true})
+					out := b.drive(b.book.Deliver(t), map[string]any{"estimate": fmt.Sprint(id), "validate": true})
 					if out.dead != nil || out.result["validated"] != true || out.result["invoice_status"] != "due" {
 						t.Errorf("ended with %v %v", out.result, out.dead)
 					}
@@ -227,10 +228,10 @@ func TestValidationHappensOnce(t *testing.T) {
 
 func TestAHandMadeInvoiceIsNotValidated(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := newBench(t, newMemoryBook(), sandbox.Options{})
+		b := newBench(t, oncetest.NewMemory(), sandbox.Options{})
 		id := b.estimate(sandbox.Estimate{})
 		hand := b.handMade(id, nil)
-		out := b.drive(b.book.deliver(t), map[string]any{"estimate": fmt.Sprint(id), "validate": true})
+		out := b.drive(b.book.Deliver(t), map[string]any{"estimate": fmt.Sprint(id), "validate": true})
 		if out.result["status"] != statusExisting || out.result["validated"] != false || out.result["id"] != hand {
 			t.Errorf("ended with %v %v", out.result, out.dead)
 		}
@@ -242,9 +243,9 @@ func TestAHandMadeInvoiceIsNotValidated(t *testing.T) {
 
 func TestARefusedInvoiceIsDeadWithSellsysWordsAndCanBeReplayed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := newBench(t, newMemoryBook(), sandbox.Options{})
+		b := newBench(t, oncetest.NewMemory(), sandbox.Options{})
 		id := b.estimate(sandbox.Estimate{More: map[string]any{"analytic_code": strings.Repeat("A", 14)}})
-		delivery := b.book.deliver(t)
+		delivery := b.book.Deliver(t)
 		out := b.drive(delivery, with(id))
 		if out.dead == nil || out.dead.Reason != core.ReasonStatus || !strings.Contains(out.dead.Message, "analytic_code: This value is too long") {
 			t.Fatalf("ended with %v %v", out.result, out.dead)

@@ -20,11 +20,12 @@ import (
 	"relais/internal/sandbox"
 	"relais/internal/step"
 	"relais/internal/step/once"
+	"relais/internal/step/once/oncetest"
 )
 
 func TestManyCallersAskForOneToken(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := newBench(t, newMemoryBook(), sandbox.Options{})
+		b := newBench(t, oncetest.NewMemory(), sandbox.Options{})
 		id := b.estimate(sandbox.Estimate{})
 		b.misbehave("POST /oauth2/access-tokens delay=2s")
 		read := func() {
@@ -52,7 +53,7 @@ func TestManyCallersAskForOneToken(t *testing.T) {
 
 func TestACallerWhoGivesUpDoesNotTakeTheTokenFromOthers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := newBench(t, newMemoryBook(), sandbox.Options{})
+		b := newBench(t, oncetest.NewMemory(), sandbox.Options{})
 		id := b.estimate(sandbox.Estimate{})
 		b.misbehave("POST /oauth2/access-tokens delay=2s")
 		first, stop := context.WithCancel(t.Context())
@@ -80,7 +81,7 @@ func TestACallerWhoGivesUpDoesNotTakeTheTokenFromOthers(t *testing.T) {
 
 func TestTokensAreRenewedBeforeTheyEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := newBench(t, newMemoryBook(), sandbox.Options{TokenLifetime: time.Hour})
+		b := newBench(t, oncetest.NewMemory(), sandbox.Options{TokenLifetime: time.Hour})
 		id := b.estimate(sandbox.Estimate{})
 		path := fmt.Sprintf("/v2/estimates/%d", id)
 		start := time.Now()
@@ -125,10 +126,10 @@ func TestFailuresAreTold(t *testing.T) {
 	} {
 		t.Run(test.fault, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				b := newBench(t, newMemoryBook(), sandbox.Options{})
+				b := newBench(t, oncetest.NewMemory(), sandbox.Options{})
 				id := b.estimate(sandbox.Estimate{})
 				b.misbehave(test.fault)
-				result, err := b.attempt(b.book.claim(t, b.book.deliver(t)), b.account, with(id))
+				result, err := b.attempt(b.book.Hold(t, b.book.Deliver(t)), b.account, with(id))
 				if test.disposition < 0 {
 					if err != nil || result["status"] != statusCreated {
 						t.Errorf("ended with %v, %v", result, err)
@@ -229,9 +230,9 @@ func TestOverRealSockets(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := &bench{t: t, sellsy: server.Sandbox, book: newMemoryBook(), account: opened.(*Connection)}
+	b := &bench{t: t, sellsy: server.Sandbox, book: oncetest.NewMemory(), account: opened.(*Connection)}
 	id := b.estimate(sandbox.Estimate{})
-	result, err := b.attempt(b.book.claim(t, b.book.deliver(t)), b.account, map[string]any{"estimate": fmt.Sprint(id), "validate": true})
+	result, err := b.attempt(b.book.Hold(t, b.book.Deliver(t)), b.account, map[string]any{"estimate": fmt.Sprint(id), "validate": true})
 	if err != nil || result["status"] != statusCreated || result["validated"] != true || result["invoice_status"] != "due" || result["number"] == "" {
 		t.Errorf("ended with %v, %v", result, err)
 	}
@@ -250,7 +251,7 @@ func TestOverRealSockets(t *testing.T) {
 		}
 		return nil
 	}
-	_, err = b.attempt(b.book.claim(t, b.book.deliver(t)), b.account, with(stopped))
+	_, err = b.attempt(b.book.Hold(t, b.book.Deliver(t)), b.account, with(stopped))
 	var f *step.Failure
 	if !errors.As(err, &f) || f.Reason != core.ReasonInterrupted || len(b.invoices(stopped)) != 0 {
 		t.Errorf("ended with %v, invoices %v", err, b.invoices(stopped))

@@ -5,11 +5,12 @@ import (
 	"testing"
 
 	"relais/internal/sandbox"
+	"relais/internal/step/once/oncetest"
 )
 
 // TestShortPagesAreReadToTheEnd: an account or a proxy may give fewer than what was asked for.
 func TestShortPagesAreReadToTheEnd(t *testing.T) {
-	inMemory(t, func(t *testing.T, k book) {
+	inMemory(t, func(t *testing.T, k oncetest.Book) {
 		b := newBench(t, k, sandbox.Options{})
 		for range 5 {
 			other := b.estimate(sandbox.Estimate{})
@@ -18,7 +19,7 @@ func TestShortPagesAreReadToTheEnd(t *testing.T) {
 		id := b.estimate(sandbox.Estimate{})
 		made := b.handMade(id, nil)
 		b.account.client.http = &http.Client{Transport: shortPages{b.account.client.http.Transport}}
-		out := b.drive(b.book.deliver(t), with(id))
+		out := b.drive(b.book.Deliver(t), with(id))
 		if out.result["status"] != statusExisting || out.result["id"] != made || len(b.invoices(id)) != 1 {
 			t.Errorf("ended with %v %v, invoices %v", out.result, out.dead, b.invoices(id))
 		}

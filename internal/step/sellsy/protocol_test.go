@@ -11,6 +11,7 @@ import (
 	"relais/internal/core"
 	"relais/internal/sandbox"
 	"relais/internal/step"
+	"relais/internal/step/once/oncetest"
 	"relais/internal/store"
 )
 
@@ -69,16 +70,16 @@ func (b *bench) oneInvoice(estimate int64, out outcome) {
 	}
 }
 
-func forBooks(t *testing.T, test func(t *testing.T, b book)) {
+func forBooks(t *testing.T, test func(t *testing.T, b oncetest.Book)) {
 	inMemory(t, test)
 	t.Run("sqlite", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) { test(t, newSQLiteBook(t)) })
 	})
 }
 
-func inMemory(t *testing.T, test func(t *testing.T, b book)) {
+func inMemory(t *testing.T, test func(t *testing.T, b oncetest.Book)) {
 	t.Run("memory", func(t *testing.T) {
-		synctest.Test(t, func(t *testing.T) { test(t, newMemoryBook()) })
+		synctest.Test(t, func(t *testing.T) { test(t, oncetest.NewMemory()) })
 	})
 }
 
@@ -90,7 +91,7 @@ func TestACrashAtAnyPointMakesOneInvoice(t *testing.T) {
 				if day.onDisk {
 					books = forBooks
 				}
-				books(t, func(t *testing.T, k book) {
+				books(t, func(t *testing.T, k oncetest.Book) {
 					b := newBench(t, k, sandbox.Options{})
 					id := b.estimate(sandbox.Estimate{})
 					b.misbehave(day.fault)
@@ -102,7 +103,7 @@ func TestACrashAtAnyPointMakesOneInvoice(t *testing.T) {
 						}
 						return nil
 					}
-					out := b.drive(b.book.deliver(t), with(id))
+					out := b.drive(b.book.Deliver(t), with(id))
 					b.oneInvoice(id, out)
 				})
 			})
@@ -111,7 +112,7 @@ func TestACrashAtAnyPointMakesOneInvoice(t *testing.T) {
 }
 
 func TestCrashingAtEveryPointInTurnMakesOneInvoice(t *testing.T) {
-	forBooks(t, func(t *testing.T, k book) {
+	forBooks(t, func(t *testing.T, k oncetest.Book) {
 		b := newBench(t, k, sandbox.Options{})
 		id := b.estimate(sandbox.Estimate{})
 		left := map[Point]int{}
@@ -125,13 +126,13 @@ func TestCrashingAtEveryPointInTurnMakesOneInvoice(t *testing.T) {
 			}
 			return nil
 		}
-		b.oneInvoice(id, b.drive(b.book.deliver(t), with(id)))
+		b.oneInvoice(id, b.drive(b.book.Deliver(t), with(id)))
 	})
 }
 
 // TestALookUpIsNotTrustedForLong: what was looked up before a stop may have been made since.
 func TestALookUpIsNotTrustedForLong(t *testing.T) {
-	forBooks(t, func(t *testing.T, k book) {
+	forBooks(t, func(t *testing.T, k oncetest.Book) {
 		b := newBench(t, k, sandbox.Options{})
 		id := b.estimate(sandbox.Estimate{})
 		stopped := false
@@ -143,7 +144,7 @@ func TestALookUpIsNotTrustedForLong(t *testing.T) {
 			}
 			return nil
 		}
-		out := b.drive(b.book.deliver(t), with(id))
+		out := b.drive(b.book.Deliver(t), with(id))
 		if out.result["status"] != statusExisting || len(b.invoices(id)) != 1 {
 			t.Errorf("ended with %v %v, invoices %v", out.result, out.dead, b.invoices(id))
 		}
@@ -162,14 +163,14 @@ func TestAStallPastTheLeaseMakesOneInvoice(t *testing.T) {
 				}
 				name := fmt.Sprintf("%s/%s/taken over %v", day.name, point, takenOver)
 				t.Run(name, func(t *testing.T) {
-					books(t, func(t *testing.T, k book) { stall(t, k, day.fault, point, takenOver) })
+					books(t, func(t *testing.T, k oncetest.Book) { stall(t, k, day.fault, point, takenOver) })
 				})
 			}
 		}
 	}
 }
 
-func stall(t *testing.T, k book, fault string, point Point, takenOver bool) {
+func stall(t *testing.T, k oncetest.Book, fault string, point Point, takenOver bool) {
 	b := newBench(t, k, sandbox.Options{})
 	id := b.estimate(sandbox.Estimate{})
 	b.misbehave(fault)
@@ -184,8 +185,8 @@ func stall(t *testing.T, k book, fault string, point Point, takenOver bool) {
 		}
 		return nil
 	}
-	delivery := b.book.deliver(t)
-	holder := b.book.claim(t, delivery)
+	delivery := b.book.Deliver(t)
+	holder := b.book.Hold(t, delivery)
 	ended := make(chan error, 1)
 	var result step.Result
 	go func() {
@@ -222,21 +223,21 @@ func stall(t *testing.T, k book, fault string, point Point, takenOver bool) {
 	if err != nil && !errors.As(err, &f) {
 		t.Fatalf("the stopped process failed with %v", err)
 	}
-	b.book.release(t, holder)
+	b.book.Release(t, holder)
 	b.oneInvoice(id, b.drive(delivery, with(id)))
 }
 
 func TestTwoDeliveriesAtOnceMakeOneInvoice(t *testing.T) {
 	for _, day := range badDays {
 		t.Run(day.name, func(t *testing.T) {
-			forBooks(t, func(t *testing.T, k book) {
+			forBooks(t, func(t *testing.T, k oncetest.Book) {
 				b := newBench(t, k, sandbox.Options{})
 				id := b.estimate(sandbox.Estimate{})
 				b.misbehave(day.fault)
 				b.misbehave("POST /v2/invoices/search delay=300ms")
 				outcomes := make(chan outcome, 3)
 				for range 3 {
-					delivery := b.book.deliver(t)
+					delivery := b.book.Deliver(t)
 					go func() { outcomes <- b.drive(delivery, with(id)) }()
 				}
 				for range 3 {
@@ -276,14 +277,14 @@ func TestWhatIsAlreadyThere(t *testing.T) {
 		{name: "an individual's estimate", estimate: sandbox.Estimate{Individual: 4, Contact: 5}, status: "created", made: 1},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			forBooks(t, func(t *testing.T, k book) {
+			forBooks(t, func(t *testing.T, k oncetest.Book) {
 				b := newBench(t, k, sandbox.Options{})
 				test.estimate.ID = 52437688
 				id := b.estimate(test.estimate)
 				for _, more := range test.invoices {
 					b.handMade(id, more)
 				}
-				out := b.drive(b.book.deliver(t), with(id))
+				out := b.drive(b.book.Deliver(t), with(id))
 				message, _ := out.result["message"].(string)
 				if out.dead != nil {
 					message = out.dead.Message
@@ -303,21 +304,21 @@ func TestWhatIsAlreadyThere(t *testing.T) {
 }
 
 func TestAHandMadeInvoiceIsFoundBehindManyPages(t *testing.T) {
-	forBooks(t, func(t *testing.T, k book) {
+	forBooks(t, func(t *testing.T, k oncetest.Book) {
 		b := newBench(t, k, sandbox.Options{})
 		other, id := b.estimate(sandbox.Estimate{}), b.estimate(sandbox.Estimate{})
 		for range 250 {
 			b.handMade(other, nil)
 		}
 		b.handMade(id, nil)
-		if out := b.drive(b.book.deliver(t), with(id)); out.result["status"] != statusExisting {
+		if out := b.drive(b.book.Deliver(t), with(id)); out.result["status"] != statusExisting {
 			t.Errorf("ended with %v %v", out.result, out.dead)
 		}
 	})
 }
 
 func TestASecondInvoiceIsAlarmed(t *testing.T) {
-	forBooks(t, func(t *testing.T, k book) {
+	forBooks(t, func(t *testing.T, k oncetest.Book) {
 		b := newBench(t, k, sandbox.Options{})
 		id := b.estimate(sandbox.Estimate{})
 		b.account.hook = func(p Point) error {
@@ -326,7 +327,7 @@ func TestASecondInvoiceIsAlarmed(t *testing.T) {
 			}
 			return nil
 		}
-		delivery := b.book.deliver(t)
+		delivery := b.book.Deliver(t)
 		out := b.drive(delivery, with(id))
 		if out.dead == nil || out.dead.Reason != core.ReasonDuplicate || !strings.Contains(out.dead.Message, "Keep one of them") {
 			t.Fatalf("ended with %v %v", out.result, out.dead)
@@ -349,12 +350,12 @@ func TestASecondInvoiceIsAlarmed(t *testing.T) {
 }
 
 func TestAnEstimateThatIsGoneAfterSendingIsUndecided(t *testing.T) {
-	forBooks(t, func(t *testing.T, k book) {
+	forBooks(t, func(t *testing.T, k oncetest.Book) {
 		b := newBench(t, k, sandbox.Options{})
 		id := b.estimate(sandbox.Estimate{})
 		b.misbehave("POST /v2/invoices times=1 drop_answer")
 		b.misbehave(fmt.Sprintf("GET /v2/estimates/%d skip=1 status=404", id))
-		out := b.drive(b.book.deliver(t), with(id))
+		out := b.drive(b.book.Deliver(t), with(id))
 		if out.dead == nil || out.dead.Reason != core.ReasonAmbiguous {
 			t.Fatalf("ended with %v %v", out.result, out.dead)
 		}
@@ -367,19 +368,19 @@ func TestAnEstimateThatIsGoneAfterSendingIsUndecided(t *testing.T) {
 }
 
 func TestNobodyLooksBeforeTheInvoiceHadTimeToAppear(t *testing.T) {
-	forBooks(t, func(t *testing.T, k book) {
+	forBooks(t, func(t *testing.T, k oncetest.Book) {
 		b := newBench(t, k, sandbox.Options{})
 		id := b.estimate(sandbox.Estimate{})
 		b.misbehave("POST /v2/invoices times=1 drop_answer")
-		delivery := b.book.deliver(t)
-		first := b.book.claim(t, delivery)
+		delivery := b.book.Deliver(t)
+		first := b.book.Hold(t, delivery)
 		if _, err := b.attempt(first, b.account, with(id)); err == nil {
 			t.Fatal("a lost answer was taken for success")
 		}
 		sent := time.Now()
 		searches := b.sellsy.Requests("POST", "/v2/invoices/search")
 		pass(defaultSettle / 2) // a replay, too early
-		_, err := b.attempt(b.book.claim(t, delivery), b.account, with(id))
+		_, err := b.attempt(b.book.Hold(t, delivery), b.account, with(id))
 		var f *step.Failure
 		if !errors.As(err, &f) || f.Disposition != step.Wait || f.Reason != core.ReasonSettling {
 			t.Fatalf("too early: %v", err)
@@ -394,12 +395,12 @@ func TestNobodyLooksBeforeTheInvoiceHadTimeToAppear(t *testing.T) {
 }
 
 func TestNotFoundCountsTwice(t *testing.T) {
-	forBooks(t, func(t *testing.T, k book) {
+	forBooks(t, func(t *testing.T, k oncetest.Book) {
 		b := newBench(t, k, sandbox.Options{})
 		id := b.estimate(sandbox.Estimate{})
 		// It appears after the first look-up that finds nothing, and before the second.
 		b.misbehave("POST /v2/invoices times=1 drop_answer search_lag=140s")
-		out := b.drive(b.book.deliver(t), with(id))
+		out := b.drive(b.book.Deliver(t), with(id))
 		b.oneInvoice(id, out)
 		if posts := b.sellsy.Requests("POST", "/v2/invoices"); posts != 1 {
 			t.Errorf("it was sent %d times", posts)
@@ -409,15 +410,15 @@ func TestNotFoundCountsTwice(t *testing.T) {
 
 // TestASettleThatIsRaisedMeanwhileEnds: a reload may lengthen settle between two look-ups.
 func TestASettleThatIsRaisedMeanwhileEnds(t *testing.T) {
-	forBooks(t, func(t *testing.T, k book) {
+	forBooks(t, func(t *testing.T, k oncetest.Book) {
 		b := newBench(t, k, sandbox.Options{})
 		id := b.estimate(sandbox.Estimate{})
 		b.misbehave("POST /v2/invoices times=1 drop_request")
-		delivery := b.book.deliver(t)
+		delivery := b.book.Deliver(t)
 		attempt := func() error {
-			holder := b.book.claim(t, delivery)
+			holder := b.book.Hold(t, delivery)
 			_, err := b.attempt(holder, b.account, with(id))
-			b.book.release(t, holder)
+			b.book.Release(t, holder)
 			return err
 		}
 		if attempt() == nil {
@@ -442,17 +443,17 @@ func TestWhatMayBeMadeIsNeverTooOldToBeLookedFor(t *testing.T) {
 		"POST /v2/invoices/search skip=1 times=2 delay=45s",
 	} {
 		t.Run(fault, func(t *testing.T) {
-			inMemory(t, func(t *testing.T, k book) {
+			inMemory(t, func(t *testing.T, k oncetest.Book) {
 				b := newBench(t, k, sandbox.Options{})
 				id := b.estimate(sandbox.Estimate{})
 				b.misbehave("POST /v2/invoices times=1 drop_answer")
 				b.misbehave(fault)
-				delivery := b.book.deliver(t)
+				delivery := b.book.Deliver(t)
 				for range 3 {
-					holder := b.book.claim(t, delivery)
+					holder := b.book.Hold(t, delivery)
 					_, err := b.attempt(holder, b.account, with(id))
-					b.book.release(t, holder)
-					effect, _ := b.book.OpenEffect(t.Context(), store.OpenEffect{Key: fmt.Sprintf("%sinvoice/estimate/%d", prefix, id), Holder: b.book.claim(t, delivery)})
+					b.book.Release(t, holder)
+					effect, _ := b.book.OpenEffect(t.Context(), store.OpenEffect{Key: fmt.Sprintf("%sinvoice/estimate/%d", prefix, id), Holder: b.book.Hold(t, delivery)})
 					if effect.State != store.EffectSent {
 						return
 					}
@@ -475,7 +476,7 @@ func TestWhatMayBeMadeIsNeverTooOldToBeLookedFor(t *testing.T) {
 func TestOneEventIsToldThatItMadeTheInvoice(t *testing.T) {
 	for _, fault := range []string{"", "POST /v2/invoices times=1 drop_answer"} {
 		t.Run(fault, func(t *testing.T) {
-			forBooks(t, func(t *testing.T, k book) {
+			forBooks(t, func(t *testing.T, k oncetest.Book) {
 				b := newBench(t, k, sandbox.Options{})
 				id := b.estimate(sandbox.Estimate{})
 				b.misbehave(fault)
@@ -485,7 +486,7 @@ func TestOneEventIsToldThatItMadeTheInvoice(t *testing.T) {
 					status string
 				}{{first, statusCreated}, {second, statusExisting}, {first, statusCreated}, {second, statusExisting}} {
 					b.event = &core.Event{ID: c.event}
-					if out := b.drive(b.book.deliver(t), with(id)); out.result["status"] != c.status || out.result["id"] != b.invoices(id)[0] {
+					if out := b.drive(b.book.Deliver(t), with(id)); out.result["status"] != c.status || out.result["id"] != b.invoices(id)[0] {
 						t.Errorf("delivery %d: %v %v, want %s", i+1, out.result, out.dead, c.status)
 					}
 				}

@@ -34,7 +34,7 @@ func newSQLiteBook(t *testing.T) *sqliteBook {
 	return &sqliteBook{Store: db, lanes: map[core.DeliveryID]store.LaneID{}, held: map[core.DeliveryID]store.Holder{}}
 }
 
-func (b *sqliteBook) deliver(t *testing.T) core.DeliveryID {
+func (b *sqliteBook) Deliver(t *testing.T) core.DeliveryID {
 	t.Helper()
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -62,7 +62,7 @@ func (b *sqliteBook) deliver(t *testing.T) core.DeliveryID {
 	return 0
 }
 
-func (b *sqliteBook) claim(t *testing.T, id core.DeliveryID) store.Holder {
+func (b *sqliteBook) Hold(t *testing.T, id core.DeliveryID) store.Holder {
 	t.Helper()
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -79,7 +79,7 @@ func (b *sqliteBook) claim(t *testing.T, id core.DeliveryID) store.Holder {
 	return b.held[id]
 }
 
-func (b *sqliteBook) release(t *testing.T, holder store.Holder) {
+func (b *sqliteBook) Release(t *testing.T, holder store.Holder) {
 	t.Helper()
 	b.mu.Lock()
 	defer b.mu.Unlock()
