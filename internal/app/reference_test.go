@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"relais/internal/config"
+	"relais/internal/source"
 	"relais/internal/step"
 )
 
@@ -23,8 +24,13 @@ func TestGeneratedPagesAreFresh(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	providers, err := source.Reference(source.Embedded())
+	if err != nil {
+		t.Fatal(err)
+	}
 	for name, want := range map[string][]byte{
 		"steps.md":           step.Reference(registry(nil)),
+		"providers.md":       providers,
 		"configuration.md":   config.Reference(catalog),
 		"relais.schema.json": schema,
 	} {

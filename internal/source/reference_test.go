@@ -1,0 +1,58 @@
+package source
+
+import (
+	"net/url"
+	"slices"
+	"strings"
+	"testing"
+
+	"relais/internal/core"
+)
+
+// Every preset leads to the page that its rule comes from, shows what is sent, says what its scheme leaves
+// open, and proves with a vector that it refuses.
+func TestPresetsAreComplete(t *testing.T) {
+	presets := Embedded()
+	for _, name := range presets.Names() {
+		p, err := presets.Load(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if link, err := url.Parse(p.Docs); err != nil || link.Scheme != "https" || link.Host == "" {
+			t.Errorf("%s: docs %q is no link", name, p.Docs)
+		}
+		if p.Title == "" || len(p.Events) == 0 {
+			t.Errorf("%s: it has no title or no sample", name)
+		}
+		if p.Verify.Uncovered == "" && p.Verify.Tolerance == 0 {
+			t.Errorf("%s: uncovered doesn't say what %s leaves open", name, p.Verify.Scheme)
+		}
+		var accepted, refused bool
+		for _, v := range p.Tests {
+			if v.Source == "" {
+				t.Errorf("%s: the vector %q doesn't say where it is from", name, v.Name)
+			}
+			accepted = accepted || v.Want.Reject == ""
+			refused = refused || v.Want.Reject == core.RejectBadSignature || v.Want.Reject == core.RejectCredentials
+		}
+		if !accepted || !refused {
+			t.Errorf("%s: its vectors show an accepted request: %v, one of another sender refused: %v", name, accepted, refused)
+		}
+	}
+}
+
+// The providers that relais promises to know.
+func TestPresetsOfPromisedProviders(t *testing.T) {
+	have := Embedded().Names()
+	for name := range strings.FieldsSeq(`sellsy stripe github bitbucket gitlab gitlab-signed gitea forgejo shopify woocommerce
+		prestashop slack mollie mollie-next pennylane qonto axonaut brevo zendesk calendly typeform jira linear
+		standard-webhooks svix alforis-crm meta notion paddle telegram zoom intercom vercel square
+		dhl dhl-ecommerce ups aftership shippo sendcloud ship24 trackingmore usps generic generic-hmac`) {
+		if !slices.Contains(have, name) {
+			t.Errorf("there is no preset %s", name)
+		}
+	}
+	if len(have) < 60 {
+		t.Errorf("there are %d presets, and sixty are promised", len(have))
+	}
+}
