@@ -142,9 +142,12 @@ type Source struct {
 	Preset  string   // "" with an own Verify
 	Path    string   // besides /in/{name}
 	Secrets []Secret // any of them may have signed
-	// NamedSecrets are those of which a field of the request chooses one by its name.
+	// NamedSecrets are those of which a field of the request chooses one by its name, or whose name tells
+	// who sent it, or which only a handshake asks for.
 	NamedSecrets map[string][]Secret
-	AllowIPs     []netip.Prefix
+	// Fields are the merchant's own names of what the provider sends, in the provider's writing, or "".
+	Fields   string
+	AllowIPs []netip.Prefix
 	// Verify overrides the preset's verification, in the preset's grammar; nil keeps it.
 	Verify map[string]any
 	// Auth "none" takes anything. It must be said.

@@ -78,6 +78,12 @@ func parseRate(s string) (rate, error) {
 	return rate{perSecond: n / seconds, count: n}, nil
 }
 
+// ParseRate reads a rate as the file writes it: how many a second, and how many are counted.
+func ParseRate(s string) (perSecond, count float64, err error) {
+	r, err := parseRate(s)
+	return r.perSecond, r.count, err
+}
+
 // parsePrefix reads an address or a range of them: 194.2.122.158, 10.0.0.0/8, 2001:db8::/32.
 func parsePrefix(s string) (netip.Prefix, error) {
 	if p, err := netip.ParsePrefix(s); err == nil {

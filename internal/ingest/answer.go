@@ -70,6 +70,10 @@ func (x *exchange) answer(a *source.Answer) {
 		return
 	}
 	header := x.w.Header()
+	if a.Sandboxed {
+		header["X-Content-Type-Options"] = []string{"nosniff"}
+		header["Content-Security-Policy"] = []string{"sandbox"}
+	}
 	header["Content-Type"] = []string{a.ContentType}
 	header["Content-Length"] = []string{strconv.Itoa(len(a.Body))}
 	x.w.WriteHeader(a.Status)
@@ -83,6 +87,11 @@ func (x *exchange) refuse(no *refusal) {
 		x.keep(no, x.entry.Answer.Status)
 		x.answer(&x.entry.Answer)
 		return
+	}
+	if x.entry != nil {
+		if own := x.entry.RefusalStatus(no.reason); own != 0 {
+			way.status = own
+		}
 	}
 	x.keep(no, way.status)
 	header := x.w.Header()

@@ -16,6 +16,7 @@ import (
 const (
 	maxBatch      = 512
 	maxBatchBytes = 8 << 20
+	keptBatch     = 4 * maxBatch // a larger one is not kept for the next transaction
 	// maxSplits bounds the transactions that one failing batch may cost: to find one culprit among 512
 	// takes 18. Past it the rest is refused, and comes back.
 	maxSplits = 64
@@ -30,14 +31,16 @@ const (
 
 var errStopping = errors.New("relais is stopping")
 
-// pending is an accepted event that waits for its commit. Its owner blocks on done and uses it again.
+// pending is the accepted events of a request that wait for their commit, which is one for all of them. Its
+// owner blocks on done and uses it again.
 type pending struct {
-	accepted store.Accepted
+	accepted []store.Accepted
 	done     chan result // holds one
 }
 
+// result is what became of a request's events, in their order.
 type result struct {
-	appended store.Appended
+	appended []store.Appended
 	err      error
 }
 
@@ -176,14 +179,18 @@ func (w *worker) land() {
 	w.mu.Unlock()
 }
 
-// take moves the oldest of the queue into dst, as many as one transaction may have.
+// take moves the oldest of the queue into dst, as many as one transaction may have. A request that holds
+// more makes one of its own.
 func (c *committer) take(dst []*pending) []*pending {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	bytes := 0
+	events, bytes := 0, 0
 	for _, p := range c.queue {
-		bytes += len(p.accepted.Event.Body) + len(p.accepted.Event.Header)
-		if len(dst) > 0 && (len(dst) == maxBatch || bytes > maxBatchBytes) {
+		events += len(p.accepted)
+		for i := range p.accepted {
+			bytes += len(p.accepted[i].Event.Body) + len(p.accepted[i].Event.Header)
+		}
+		if len(dst) > 0 && (events > maxBatch || bytes > maxBatchBytes) {
 			break
 		}
 		dst = append(dst, p)
@@ -253,7 +260,7 @@ func (w *worker) refuse(batch []*pending, err error) {
 // apart takes the named events out of a batch.
 func apart(batch []*pending, names []core.EventID) (named, others []*pending) {
 	for _, p := range batch {
-		if slices.Contains(names, p.accepted.Event.ID) {
+		if slices.ContainsFunc(p.accepted, func(a store.Accepted) bool { return slices.Contains(names, a.Event.ID) }) {
 			named = append(named, p)
 		} else {
 			others = append(others, p)
@@ -270,13 +277,13 @@ func unavailable(err error) bool {
 func (w *worker) append(batch []*pending) error {
 	accepted := w.batch[:0]
 	for _, p := range batch {
-		accepted = append(accepted, p.accepted)
+		accepted = append(accepted, p.accepted...)
 	}
 	w.batch = nil
 	ctx, cancel := context.WithTimeout(context.Background(), commitBound)
 	defer cancel()
 	appended, err := w.store.Append(ctx, accepted)
-	if err == nil && len(appended) != len(batch) {
+	if err == nil && len(appended) != len(accepted) {
 		err = errors.New("the store answered for another number of events")
 	}
 	if err != nil {
@@ -285,10 +292,17 @@ func (w *worker) append(batch []*pending) error {
 	if w.wake != nil {
 		w.wake(accepted, appended)
 	}
-	for i, p := range batch {
-		p.done <- result{appended: appended[i]}
+	at := 0
+	for _, p := range batch {
+		// The owner uses its events again as soon as it is told.
+		n := len(p.accepted)
+		p.done <- result{appended: appended[at : at+n : at+n]}
+		at += n
 	}
 	clear(accepted)
+	if cap(accepted) > keptBatch {
+		accepted = nil
+	}
 	w.batch = accepted
 	return nil
 }

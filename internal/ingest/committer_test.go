@@ -35,7 +35,7 @@ func commitAll(t *testing.T, m *memory, n int, fail func(batch []store.Accepted)
 
 	pendings := make([]*pending, n+1)
 	for i := range pendings {
-		pendings[i] = &pending{done: make(chan result, 1), accepted: store.Accepted{Event: core.Event{ID: core.NewEventID(), Type: fmt.Sprint(i - 1)}}}
+		pendings[i] = &pending{done: make(chan result, 1), accepted: []store.Accepted{{Event: core.Event{ID: core.NewEventID(), Type: fmt.Sprint(i - 1)}}}}
 	}
 	results := make([]result, n)
 	var all sync.WaitGroup
@@ -61,7 +61,7 @@ func commitAll(t *testing.T, m *memory, n int, fail func(batch []store.Accepted)
 func TestEventsGatherWhileACommitSyncs(t *testing.T) {
 	m := newMemory()
 	for i, r := range commitAll(t, m, 100, func([]store.Accepted) error { return nil }) {
-		if r.err != nil || r.appended.Seq == 0 {
+		if r.err != nil || r.appended[0].Seq == 0 {
 			t.Errorf("event %d: %+v", i, r)
 		}
 	}
@@ -128,7 +128,7 @@ func TestEventsThatOthersKeepBackAreRefusedAlone(t *testing.T) {
 		return nil
 	})
 	for i, r := range results {
-		if kept := i >= 7 && i <= 9; kept != (r.err != nil) || !kept && r.appended.Seq == 0 {
+		if kept := i >= 7 && i <= 9; kept != (r.err != nil) || !kept && r.appended[0].Seq == 0 {
 			t.Errorf("event %d: %+v", i, r)
 		}
 	}
@@ -177,7 +177,7 @@ func gathering(t *testing.T, inFlight int) {
 		for range many {
 			commits.Go(func() {
 				for range 20 {
-					p := &pending{done: make(chan result, 1), accepted: store.Accepted{Event: core.Event{ID: core.NewEventID()}}}
+					p := &pending{done: make(chan result, 1), accepted: []store.Accepted{{Event: core.Event{ID: core.NewEventID()}}}}
 					if r := c.commit(p); r.err != nil {
 						t.Errorf("round %d: %v", round, r.err)
 					}

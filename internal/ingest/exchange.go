@@ -37,6 +37,9 @@ type exchange struct {
 // keptBuffer is the largest buffer that an idle exchange keeps.
 const keptBuffer = 16 << 10
 
+// keptEvents is the same for the events of a request.
+const keptEvents = 4
+
 // ServeHTTP takes one request in.
 func (in *Ingest) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	x := in.exchanges.Get().(*exchange)
@@ -57,7 +60,7 @@ func (in *Ingest) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // release gives back what the exchange held, and forgets the request.
 func (x *exchange) release() {
-	in, body, done := x.in, x.body[:0], x.pending.done
+	in, body, done, accepted := x.in, x.body[:0], x.pending.done, x.pending.accepted
 	if x.reserved > 0 {
 		x.from.held.Add(-x.reserved)
 		in.o.Metrics.InFlight(in.inFlight.Add(-x.reserved))
@@ -65,7 +68,11 @@ func (x *exchange) release() {
 	if cap(body) > keptBuffer {
 		body = nil
 	}
-	*x = exchange{body: body, pending: pending{done: done}}
+	clear(accepted)
+	if cap(accepted) > keptEvents {
+		accepted = nil
+	}
+	*x = exchange{body: body, pending: pending{done: done, accepted: accepted[:0]}}
 	in.exchanges.Put(x)
 }
 
@@ -107,6 +114,10 @@ func (x *exchange) serve() *refusal {
 		return refuse(core.RejectRate)
 	}
 	if x.entry == nil {
+		if list := x.setup.lists[x.r.URL.Path]; list != nil && x.r.Method == http.MethodGet {
+			x.answer(&source.Answer{Status: http.StatusOK, Body: string(list), ContentType: "application/json", Sandboxed: true})
+			return nil
+		}
 		return refuse(core.RejectUnknownSource)
 	}
 	if len(x.entry.AllowIPs) > 0 && !contains(x.entry.AllowIPs, x.addr) {
@@ -116,21 +127,17 @@ func (x *exchange) serve() *refusal {
 		return refuse(core.RejectAddress)
 	}
 	if !slices.Contains(x.entry.Methods, x.r.Method) {
-		if answer, ok := x.entry.Handshakes[x.r.Method]; ok {
-			x.answer(&answer)
-			return nil
-		}
-		return refuse(core.RejectMethod)
+		return x.greet()
 	}
 	if no := x.readBody(); no != nil {
 		return no
 	}
-	x.req = source.Request{Method: x.r.Method, Query: x.r.URL.RawQuery, Header: x.r.Header, Body: x.body, Now: x.start}
+	x.req = source.Request{Method: x.r.Method, Query: x.r.URL.RawQuery, Header: x.r.Header, Body: x.body, Path: x.path, Now: x.start}
 	if x.entry.SignsURL() {
 		x.req.URL = x.publicURL()
 	}
 	if err := x.entry.Verify(&x.req); err != nil {
-		return refuseFor(err)
+		return x.unverified(refuseFor(err))
 	}
 	if x.entry.limiter != nil && !x.entry.limiter.AllowN(x.start, 1) {
 		return &refusal{reason: core.RejectRate, detail: "this source sends more than its rate allows"}
@@ -138,6 +145,10 @@ func (x *exchange) serve() *refusal {
 	msg, err := x.entry.Read(&x.req)
 	if err != nil {
 		return refuseFor(err)
+	}
+	if msg.Answer != nil {
+		x.answer(msg.Answer)
+		return nil
 	}
 	if !x.in.noStore {
 		if no := x.store(&msg); no != nil {
@@ -157,31 +168,81 @@ func (x *exchange) publicURL() string {
 	return base + x.r.URL.RequestURI()
 }
 
-// store commits the event and waits for it. It waits for nothing else: when the client goes away in the
-// meantime the event is stored nevertheless.
-func (x *exchange) store(msg *source.Message) *refusal {
-	x.pending.accepted = accept(x.in.o.Match, x.entry.Source, &x.req, msg, core.NewEventID(), x.path)
-	done := x.in.committer.commit(&x.pending)
-	if done.err != nil {
-		// Its outcome may be unknown, and then the store may read the bytes still.
-		x.body = nil
-		return refuse(core.RejectStore)
+// greet answers a request of a method that carries no message.
+func (x *exchange) greet() *refusal {
+	x.req = source.Request{Method: x.r.Method, Query: x.r.URL.RawQuery, Header: x.r.Header, Path: x.path, Now: x.start}
+	msg, err := x.entry.Greet(&x.req)
+	switch {
+	case err != nil:
+		return refuseFor(err)
+	case msg.Answer == nil:
+		return refuse(core.RejectMethod)
 	}
-	x.entry.metrics.Event(!done.appended.RepeatOf.IsZero())
+	x.answer(msg.Answer)
 	return nil
 }
 
+// unverified answers a request without a signature where its provider sends such a one to begin with; any
+// other stays refused.
+func (x *exchange) unverified(no *refusal) *refusal {
+	if no.reason != core.RejectNoSignature && no.reason != core.RejectCredentials {
+		return no
+	}
+	msg, err := x.entry.GreetUnsigned(&x.req)
+	if err != nil || msg.Answer == nil {
+		return no
+	}
+	if msg.Keep {
+		x.keep(no, msg.Answer.Status)
+	}
+	x.answer(msg.Answer)
+	return nil
+}
+
+// store commits the request's events, all of them or none, and waits for it. It waits for nothing else: when
+// the client goes away in the meantime the events are stored nevertheless.
+func (x *exchange) store(msg *source.Message) *refusal {
+	x.pending.accepted = x.pending.accepted[:0]
+	with := carry(x.entry.Source, &x.req)
+	if msg.Parts == nil {
+		x.pending.accepted = append(x.pending.accepted, accept(x.in.o.Match, x.entry.Source, msg, core.NewEventID(), with, x.start))
+	}
+	for i := range msg.Parts {
+		x.pending.accepted = append(x.pending.accepted, accept(x.in.o.Match, x.entry.Source, &msg.Parts[i], core.NewEventID(), with, x.start))
+	}
+	done := x.in.committer.commit(&x.pending)
+	if done.err != nil {
+		// Its outcome may be unknown, and then the store may read the bytes still.
+		x.body, x.pending.accepted = nil, nil
+		return refuse(core.RejectStore)
+	}
+	for i := range done.appended {
+		x.entry.metrics.Event(!done.appended[i].RepeatOf.IsZero())
+	}
+	return nil
+}
+
+// carried is what all events of a request carry of it.
+type carried struct {
+	header      []byte
+	query, path string
+}
+
+func carry(src *source.Source, req *source.Request) carried {
+	return carried{src.StoredHeader(req), src.StoredQuery(req), req.Path}
+}
+
 // accept makes a verified message into the event that is stored, and finds its destinations.
-func accept(match func(*core.Event) Matched, src *source.Source, req *source.Request, msg *source.Message, id core.EventID, path string) store.Accepted {
+func accept(match func(*core.Event) Matched, src *source.Source, msg *source.Message, id core.EventID, with carried, at time.Time) store.Accepted {
 	out := store.Accepted{
 		Event: core.Event{
 			ID: id, Tenant: core.DefaultTenant, Source: src.Name,
-			Type: msg.Type, NativeType: msg.NativeType, ReceivedAt: req.Now, Format: msg.Format,
-			Header: src.StoredHeader(req), Query: src.StoredQuery(req), Path: path, Test: msg.Test,
+			Type: msg.Type, NativeType: msg.NativeType, ReceivedAt: at, Format: msg.Format,
+			Header: with.header, Query: with.query, Path: with.path, Test: msg.Test,
 		},
 		DedupKey: msg.DedupKey, DedupWindow: msg.DedupWindow,
 	}
-	out.Event.Body, out.Event.Redacted = src.Redact(msg.Format, req.Body)
+	out.Event.Body, out.Event.Redacted = src.Redact(msg.Format, msg.Body)
 	matched := match(&out.Event)
 	out.Deliveries, out.FanOut, out.RouteSet = matched.Deliveries, matched.FanOut, matched.RouteSet
 	return out

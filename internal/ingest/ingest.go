@@ -13,6 +13,7 @@ package ingest
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -107,6 +108,7 @@ type setup struct {
 	Settings
 	byPath   map[string]*entry
 	patterns []pattern
+	lists    map[string][]byte // what is answered to a GET at such a path
 	unknown  SourceMetrics
 	limiter  *addressLimiter
 }
@@ -180,7 +182,7 @@ func (noMetrics) Answered(time.Duration)    {}
 func (in *Ingest) Replace(settings Settings) error {
 	settings.Bounds = withDefaults(settings.Bounds)
 	old := in.setup.Load()
-	next := &setup{Settings: settings, byPath: make(map[string]*entry, 2*len(settings.Sources)), unknown: in.o.SourceMetrics(UnknownSource)}
+	next := &setup{Settings: settings, byPath: make(map[string]*entry, 2*len(settings.Sources)), lists: map[string][]byte{}, unknown: in.o.SourceMetrics(UnknownSource)}
 	next.limiter = newAddressLimiter(settings.Bounds.AddressRate, settings.Bounds.AddressBurst)
 	if old != nil && old.limiter.same(next.limiter) {
 		next.limiter = old.limiter
@@ -198,6 +200,9 @@ func (in *Ingest) Replace(settings Settings) error {
 			if err := next.add(src.Path, e); err != nil {
 				return err
 			}
+		}
+		if src.EventsPath != "" && next.lists[src.EventsPath] == nil {
+			next.lists[src.EventsPath] = typeList(src)
 		}
 	}
 	in.setup.Store(next)
@@ -241,6 +246,15 @@ func sourceLimiter(src *source.Source, old *setup) *rate.Limiter {
 		}
 	}
 	return rate.NewLimiter(rate.Limit(src.Rate), burst)
+}
+
+// typeList is what a source's provider is known to send, for whoever sets it up.
+func typeList(src *source.Source) []byte {
+	text, err := json.Marshal(map[string]any{"source": src.Name, "events": src.KnownTypes})
+	if err != nil {
+		return []byte("{}") // texts can be encoded
+	}
+	return append(text, '\n')
 }
 
 func (s *setup) add(path string, e *entry) error {

@@ -336,7 +336,7 @@ func TestStopCommitsWhatArrived(t *testing.T) {
 	c := newCommitter(m, nil, nil)
 	stopped, stop := contextPair()
 	stop()
-	waiting := &pending{done: make(chan result, 1), accepted: store.Accepted{Event: core.Event{ID: core.NewEventID()}}}
+	waiting := &pending{done: make(chan result, 1), accepted: []store.Accepted{{Event: core.Event{ID: core.NewEventID()}}}}
 	c.queue = append(c.queue, waiting)
 	c.run(stopped, 1)
 	if got := <-waiting.done; got.err != nil {

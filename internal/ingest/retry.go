@@ -35,7 +35,7 @@ func RetryRejection(ctx context.Context, s RetryStore, p RetryParams, r *store.R
 	if !r.Complete {
 		return core.EventID{}, core.Errorf(core.CodeConflict, "rejection %d was not kept whole: it can't be verified again", r.ID)
 	}
-	req := &source.Request{Method: r.Method, Query: r.Query, Header: core.DecodeHeader(r.Header), Body: r.Body, Now: r.At}
+	req := &source.Request{Method: r.Method, Query: r.Query, Header: core.DecodeHeader(r.Header), Body: r.Body, Now: r.At, Path: namedParts(p.Source.Path, r.Path)}
 	if p.Source.SignsURL() {
 		req.URL = strings.TrimSuffix(p.PublicURL, "/") + (&url.URL{Path: r.Path, RawQuery: r.Query}).RequestURI()
 	}
@@ -46,7 +46,14 @@ func RetryRejection(ctx context.Context, s RetryStore, p RetryParams, r *store.R
 	if err != nil {
 		return core.EventID{}, core.Errorf(core.CodeConflict, "it is still refused: %w", err)
 	}
-	batch := []store.Accepted{accept(p.Match, p.Source, req, &msg, retriedID(r), namedParts(p.Source.Path, r.Path))}
+	if msg.Answer != nil {
+		return core.EventID{}, core.Errorf(core.CodeConflict, "it carries no message: it asks for an answer that only its sender can use")
+	}
+	var batch []store.Accepted
+	with := carry(p.Source, req)
+	for i, part := range msg.Each() {
+		batch = append(batch, accept(p.Match, p.Source, &part, retriedID(r, i), with, req.Now))
+	}
 	appended, err := s.Append(ctx, batch)
 	if err != nil {
 		return core.EventID{}, err
@@ -65,11 +72,14 @@ func namedParts(path, came string) string {
 	return parts
 }
 
-// retriedID is the id of the event that a rejection becomes: the same however often it is tried. It is
+// retriedID is the id of the nth event that a rejection becomes: the same however often it is tried. It is
 // a UUIDv7 of the time when the request came.
-func retriedID(r *store.Rejection) core.EventID {
+func retriedID(r *store.Rejection, n int) core.EventID {
 	seed := binary.AppendVarint([]byte("relais rejection"), r.ID)
 	seed = binary.AppendVarint(seed, r.At.UnixNano())
+	if n > 0 {
+		seed = binary.AppendVarint(seed, int64(n))
+	}
 	sum := sha256.Sum256(append(seed, r.Source...))
 	var id core.EventID
 	copy(id[:], sum[:])

@@ -33,11 +33,26 @@ func (s *Source) compileAuth(in config.Source, p *Preset) error {
 	if err := v.check(); err != nil {
 		return err
 	}
+	in.NamedSecrets = s.takeTokens(in.NamedSecrets, p)
 	secrets, err := namedSecrets(in, &v)
 	if err != nil {
 		return err
 	}
 	return s.compileVerify(&v, secrets)
+}
+
+// takeTokens takes out the secrets that only a handshake asks for: these are sent in clear, and must not
+// be good for signing.
+func (s *Source) takeTokens(named map[string][]config.Secret, p *Preset) map[string][]config.Secret {
+	s.tokens = map[string][]string{}
+	rest := maps.Clone(named)
+	for _, h := range p.Handshake {
+		for _, secret := range rest[h.Token.Secret] {
+			s.tokens[h.Token.Secret] = append(s.tokens[h.Token.Secret], secret.Reveal())
+		}
+		delete(rest, h.Token.Secret)
+	}
+	return rest
 }
 
 // namedSecret is a secret's text, and its name where a field of the request chooses by it.
@@ -63,7 +78,7 @@ func namedSecrets(in config.Source, v *Verify) ([]namedSecret, error) {
 		return nil, invalid("secret", "%s is verified with a secret, and none is given", in.Name)
 	case slices.ContainsFunc(out, func(s namedSecret) bool { return s.text == "" }):
 		return nil, invalid("secret", "the secret is empty: anyone could sign with it")
-	case len(in.NamedSecrets) > 0 && v.Choose == (Where{}):
+	case len(in.NamedSecrets) > 0 && v.Choose == (Where{}) && v.Scheme != "token" && v.Scheme != "basic":
 		return nil, invalid("secrets", "nothing in the request chooses one of them by its name: give a list")
 	}
 	return out, nil
@@ -76,6 +91,9 @@ func (s *Source) compileVerify(v *Verify, secrets []namedSecret) error {
 		texts := make([]string, len(secrets))
 		for i := range secrets {
 			texts[i] = secrets[i].text
+		}
+		for _, tokens := range s.tokens {
+			texts = append(texts, tokens...)
 		}
 		s.hidden = hiding(texts)
 	}
@@ -132,6 +150,7 @@ func (s *Source) compileCredential(v *Verify, secrets []namedSecret, at place) e
 	texts := make([]string, len(secrets))
 	for i := range secrets {
 		texts[i] = secrets[i].text
+		s.secretNames = append(s.secretNames, secrets[i].name)
 	}
 	var err error
 	if s.credential, err = newCredential(v, texts, at); err != nil {

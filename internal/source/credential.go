@@ -42,7 +42,7 @@ func (c *credential) sum(text string) [sha256.Size]byte {
 	return sha256.Sum256(append(append(buf[:0], c.key...), text...))
 }
 
-func (c *credential) verify(req *Request) *Rejected {
+func (c *credential) verify(req *Request, names []string) *Rejected {
 	text, times := c.place.read(req)
 	if times == 0 {
 		return errNoCredentials
@@ -55,12 +55,16 @@ func (c *credential) verify(req *Request) *Rejected {
 		return errCredentials
 	}
 	given := c.sum(text)
-	match := 0
+	match, fits := 0, 0
 	for i := range c.sums {
-		match |= subtle.ConstantTimeCompare(given[:], c.sums[i][:])
+		same := subtle.ConstantTimeCompare(given[:], c.sums[i][:])
+		match, fits = match|same, subtle.ConstantTimeSelect(same, i, fits)
 	}
 	if match == 0 {
 		return errCredentials
+	}
+	if fits < len(names) {
+		req.Secret = names[fits]
 	}
 	return nil
 }
@@ -85,10 +89,16 @@ func (c *credential) hashed(text string) string {
 // neverStored are headers that carry someone's credentials, whether or not this source reads them.
 var neverStored = map[string]bool{"Authorization": true, "Proxy-Authorization": true, "Cookie": true}
 
+// secretHeader stores the name of the secret that a request was verified with. A sender's own is dropped.
+const secretHeader = "Relais-Secret"
+
 // StoredHeader returns the request's header as it may be stored: without credentials, and with a keyed
 // digest in place of the one that verification read.
 func (s *Source) StoredHeader(req *Request) []byte {
-	header := core.EncodeHeader(req.Header, s.keepHeader)
+	header := core.EncodeHeader(req.Header, func(name string) bool { return name != secretHeader && s.keepHeader(name) })
+	if req.Secret != "" {
+		header = append(header, secretHeader+": "+req.Secret+"\r\n"...)
+	}
 	if s.credential == nil || s.credential.place.kind != placeHeader {
 		return header
 	}

@@ -13,7 +13,8 @@ const maxDepth = 200
 // paths is a tree of the JSON paths that a preset reads, so that one pass over a body finds them all.
 type paths struct {
 	name     string
-	slot     int // where the value is noted; -1 for none
+	slot     int  // where the value is noted; -1 for none
+	whole    bool // an object or a list is noted too
 	children []*paths
 }
 
@@ -21,6 +22,27 @@ func newPaths() *paths { return &paths{slot: -1} }
 
 // add returns the slot of a dotted path; next is the first slot that is free.
 func (p *paths) add(path string, next int) (slot int) {
+	return p.node(path).slotAt(next)
+}
+
+// addWhole is add for a value that may be an object or a list. "." is the document itself.
+func (p *paths) addWhole(path string, next int) (slot int) {
+	at := p
+	if path != "." {
+		at = p.node(path)
+	}
+	at.whole = true
+	return at.slotAt(next)
+}
+
+func (p *paths) slotAt(next int) int {
+	if p.slot < 0 {
+		p.slot = next
+	}
+	return p.slot
+}
+
+func (p *paths) node(path string) *paths {
 	at := p
 	for name := range strings.SplitSeq(path, ".") {
 		child := at.child([]byte(name))
@@ -30,10 +52,7 @@ func (p *paths) add(path string, next int) (slot int) {
 		}
 		at = child
 	}
-	if at.slot < 0 {
-		at.slot = next
-	}
-	return at.slot
+	return at
 }
 
 func (p *paths) child(name []byte) *paths {
@@ -53,6 +72,7 @@ type found struct {
 	start, end int
 	ok, quoted bool
 	escaped    bool
+	whole      bool // an object or a list
 }
 
 // scanner checks that a text is one JSON value and notes the wanted scalars in it. Of a name that is
@@ -103,10 +123,8 @@ func (s *scanner) value(want *paths) *Rejected {
 		s.forget(want)
 	}
 	switch c := s.peek(); c {
-	case '{':
-		return s.object(want)
-	case '[':
-		return s.array(want)
+	case '{', '[':
+		return s.compound(c, want)
 	case '"':
 		start, end, escaped, err := s.text()
 		if err == nil && want != nil && want.slot >= 0 {
@@ -122,6 +140,18 @@ func (s *scanner) value(want *paths) *Rejected {
 	default:
 		return s.number(want)
 	}
+}
+
+func (s *scanner) compound(c byte, want *paths) *Rejected {
+	start, read := s.at, s.object
+	if c == '[' {
+		read = s.array
+	}
+	err := read(want)
+	if err == nil && want != nil && want.whole {
+		s.slots[want.slot] = found{start: start, end: s.at, ok: true, whole: true}
+	}
+	return err
 }
 
 func (s *scanner) forget(want *paths) {

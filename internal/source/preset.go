@@ -19,13 +19,21 @@ type Preset struct {
 	Title string `yaml:"title"`
 	Docs  string `yaml:"docs"` // the provider's page
 
-	// Path is the default path besides /in/{source}; AllowIPs the provider's addresses.
-	Path     string   `yaml:"path"`
-	AllowIPs []string `yaml:"allow_ips"`
+	// Path is the default path besides /in/{source}; AllowIPs the provider's addresses. TestPath is that of a
+	// source with test: true, and EventsPath lists the known types to a GET.
+	Path       string   `yaml:"path"`
+	TestPath   string   `yaml:"test_path"`
+	EventsPath string   `yaml:"events_path"`
+	AllowIPs   []string `yaml:"allow_ips"`
+	// Rate is how many verified requests a source takes when its entry says nothing: 100/m. MaxBody is the
+	// same for the largest body: 16MiB.
+	Rate    string `yaml:"rate"`
+	MaxBody string `yaml:"max_body"`
 	// Methods are those that carry messages; POST when left out.
 	Methods   []string    `yaml:"methods"`
 	Handshake []Handshake `yaml:"handshake"`
 	Answer    Answer      `yaml:"answer"`
+	Refuse    Refuse      `yaml:"refuse"`
 
 	Verify Verify   `yaml:"verify"`
 	Data   DataRule `yaml:"data"`
@@ -34,6 +42,19 @@ type Preset struct {
 	NativeType Rules    `yaml:"native_type"`
 	Dedup      Dedup    `yaml:"dedup"`
 	Redact     []string `yaml:"redact"`
+	// Split makes several events of one request.
+	Split Split `yaml:"split"`
+	// Agree lists texts that must be the same where both are there: [["{path.flow}", "{data.flow}"]].
+	Agree [][]string `yaml:"agree"`
+	// Priority gives urgent, high, normal or low; anything else is normal.
+	Priority Rules `yaml:"priority"`
+	// Normalized are the members of event.normalized.
+	Normalized map[string]Rules `yaml:"normalized"`
+	// Aliases are other names of types, for routes: {INVOICE_PAYED: BILL_PAYED, THIRDPARTY_*: COMPANY_*}.
+	Aliases map[string]string `yaml:"aliases"`
+	// Fields are the names that stand for letters where a merchant chooses them, written as the provider
+	// has them: "Mt:M;Ref:R". Rules say {field.M}.
+	Fields string `yaml:"fields"`
 
 	Events []EventDoc `yaml:"events"`
 	// Numbered is set where the provider's objects have numbers as ids.
@@ -44,17 +65,13 @@ type Preset struct {
 	Tests []Vector  `yaml:"tests"`
 }
 
-// Handshake answers requests of a method that carries no message, such as a ping, without verification.
-type Handshake struct {
-	Method string `yaml:"method"`
-	Answer Answer `yaml:"answer"`
-}
-
 // Answer is what the provider wants to hear. The zero Answer is an empty 200.
 type Answer struct {
 	Status      int    `yaml:"status"`
 	Body        string `yaml:"body"`
 	ContentType string `yaml:"content_type"`
+	// Sandboxed marks an answer that may hold something of the request: no browser may take it for a page.
+	Sandboxed bool `yaml:"-"`
 }
 
 // DataRule says how event.data is read, by the kind of the request's Content-Type: json, form,
@@ -79,12 +96,35 @@ func (d *DataRule) UnmarshalYAML(node []byte) error {
 // Rules are tried in order; the first that applies gives the value.
 type Rules []Rule
 
+// UnmarshalYAML reads a list of rules, or one alone.
+func (r *Rules) UnmarshalYAML(node []byte) error {
+	var list []any
+	if yaml.Unmarshal(node, &list) == nil {
+		type plain []Rule
+		return yaml.UnmarshalWithOptions(node, (*plain)(r), yaml.Strict())
+	}
+	var one Rule
+	if err := yaml.UnmarshalWithOptions(node, &one, yaml.Strict()); err != nil {
+		return err
+	}
+	*r = Rules{one}
+	return nil
+}
+
 // Rule gives a value when its conditions hold and every field that it names is there.
 type Rule struct {
-	// When compares fields with texts: {data.event: step}.
-	When map[string]string `yaml:"when"`
-	// Is is text with fields in braces: {data.PATH}, {header.NAME}, {query.NAME}, {body}.
+	// When compares fields with one text or with any of several: {data.event: step}. "*" is any text but
+	// none, "00*" any that begins so, and "" none.
+	When map[string]Texts `yaml:"when"`
+	// Is is text with fields in braces: {data.PATH}, {header.NAME}, {query.NAME}, {path.NAME}, {field.LETTER},
+	// {secret} (the name of the secret that fitted), {body}.
 	Is string `yaml:"is"`
+	// Map takes the text for another one. "00*" is any that begins so, "*" any other; a text that isn't in
+	// the map means that the rule doesn't apply.
+	Map map[string]string `yaml:"map"`
+	// As makes something else of the text, for normalized: int, cents (of "77.90"), number, bool, or time
+	// (RFC 3339 of seconds or milliseconds). A text that is none means that the rule doesn't apply.
+	As string `yaml:"as"`
 	// CEL is an expression over data, header and query instead, for what Is can't say. It costs a full
 	// decoding of the body. An empty string means that the rule doesn't apply.
 	CEL string `yaml:"cel"`
@@ -149,16 +189,19 @@ func (p *Preset) KnownTypes() []string {
 
 // Vector is a request and what must become of it.
 type Vector struct {
-	Name    string            `yaml:"name"`
-	Source  string            `yaml:"from"` // where the vector was published; "computed" when it wasn't
-	Secrets []string          `yaml:"secrets"`
-	Verify  map[string]any    `yaml:"verify"`
-	At      time.Time         `yaml:"at"`
-	Method  string            `yaml:"method"`
-	URL     string            `yaml:"url"`
-	Header  map[string]string `yaml:"header"`
-	Body    string            `yaml:"body"`
-	Want    Want              `yaml:"want"`
+	Name    string         `yaml:"name"`
+	Source  string         `yaml:"from"` // where the vector was published; "computed" when it wasn't
+	Secrets []string       `yaml:"secrets"`
+	Verify  map[string]any `yaml:"verify"`
+	At      time.Time      `yaml:"at"`
+	Method  string         `yaml:"method"`
+	URL     string         `yaml:"url"`
+	// Path are the named parts of the path that it came by, as a query writes them: workflowId=stock-alerts.
+	Path   string            `yaml:"path"`
+	Fields string            `yaml:"fields"` // as in a source's entry
+	Header map[string]string `yaml:"header"`
+	Body   string            `yaml:"body"`
+	Want   Want              `yaml:"want"`
 }
 
 // Want is what becomes of a vector: refused for that reason, or a message.
@@ -170,6 +213,13 @@ type Want struct {
 	NativeType string            `yaml:"native_type"`
 	Format     core.DataFormat   `yaml:"format"`
 	Dedup      bool              `yaml:"dedup"`
+	// Types are those of a request's several events, in order.
+	Types []string `yaml:"types"`
+	// Normalized are members that event.normalized must have, and Priority the event's own.
+	Normalized map[string]any `yaml:"normalized"`
+	Priority   string         `yaml:"priority"`
+	// Answer is the body that a handshake is answered with.
+	Answer string `yaml:"answer"`
 }
 
 // Presets are the preset files of a folder. A file is read when its preset is asked for: a start pays

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"strings"
+	"sync"
 	"time"
 	"unicode/utf8"
 
@@ -20,6 +21,22 @@ type Message struct {
 	DedupWindow time.Duration
 	Format      core.DataFormat
 	Test        bool
+	// Body is the event's: the request's own, or a part of it. It shares the request's bytes.
+	Body []byte
+	// Parts are the messages of a request that holds several; the rest then says nothing.
+	Parts []Message
+	// Answer is set for a handshake, which is answered so and not stored. Keep asks for its request to be
+	// kept for the audit.
+	Answer *Answer
+	Keep   bool
+}
+
+// Each returns the messages that are to be stored.
+func (m *Message) Each() []Message {
+	if m.Parts != nil {
+		return m.Parts
+	}
+	return []Message{*m}
 }
 
 // formatOf is a data format, taken apart once.
@@ -44,32 +61,57 @@ func parseFormat(text string) (formatOf, error) {
 // accepts can be decoded later.
 func (s *Source) Read(req *Request) (Message, error) {
 	r := s.readings.Get().(*reading)
-	defer func() {
-		r.req, r.doc, r.vars = nil, nil, nil
-		s.readings.Put(r)
-	}()
-	r.req, r.format = req, s.format(req)
-	msg, err := r.message()
+	defer r.release(&s.readings)
+	r.begin(req, s.format(req))
+	read := (*reading).whole
+	if s.split != nil {
+		read = func(r *reading) (Message, *Rejected) { return s.splitting(r) }
+	}
+	msg, err := read(r)
 	if err != nil {
 		return Message{}, err
 	}
 	return msg, nil
 }
 
-func (r *reading) message() (Message, *Rejected) {
+func (r *reading) begin(req *Request, format formatOf) {
+	r.req, r.format, r.body = req, format, req.Body
+}
+
+func (r *reading) release(pool *sync.Pool) {
+	r.req, r.doc, r.body, r.vars, r.around, r.event = nil, nil, nil, nil, nil, nil
+	pool.Put(r)
+}
+
+// whole reads the request as one message.
+func (r *reading) whole() (Message, *Rejected) {
 	if err := r.scan(); err != nil {
 		return Message{}, err
 	}
+	if msg, ok, err := r.handshake(handshakeVerified); ok || err != nil {
+		return msg, err
+	}
+	return r.message()
+}
+
+// message reads what was scanned.
+func (r *reading) message() (Message, *Rejected) {
 	s := r.source
-	msg := Message{Format: r.format.name, Test: s.Test}
-	native, ok, err := r.value(s.types)
+	if !r.agrees() {
+		return Message{}, errDisagree
+	}
+	msg := Message{Format: r.format.name, Test: s.Test, Body: r.body}
+	typ, native, ok, err := r.mapped(s.types)
 	if err != nil {
 		return Message{}, err
 	}
 	if !ok {
 		msg.Type = core.UntypedEvent
 	} else {
-		msg.NativeType, msg.Type = r.intern(native)
+		msg.NativeType, msg.Type = r.intern(typ)
+		if string(native) != string(typ) {
+			msg.NativeType, _ = r.intern(native)
+		}
 	}
 	if len(s.nativeTypes) > 0 {
 		if native, ok, err = r.value(s.nativeTypes); err != nil {
@@ -87,6 +129,26 @@ func (r *reading) message() (Message, *Rejected) {
 		msg.DedupKey, msg.DedupWindow = key, s.dedupWindow
 	}
 	return msg, nil
+}
+
+// agrees tells whether what the preset wants to be the same is so, wherever all of it is there.
+func (r *reading) agrees() bool {
+	var first []byte
+	for _, texts := range r.source.agree {
+		first = first[:0]
+		for _, parts := range texts {
+			text, ok := r.appendParts(r.text[:0], parts)
+			r.text = text[:0]
+			switch {
+			case !ok || len(text) == 0:
+			case len(first) == 0:
+				first = append(first, text...)
+			case !bytes.EqualFold(first, text):
+				return false
+			}
+		}
+	}
+	return true
 }
 
 // maxNative bounds a native type, which a provider writes and which every list shows.
@@ -118,7 +180,7 @@ func (r *reading) intern(text []byte) (native, normal string) {
 // scan checks the body for its format and finds the wanted values.
 func (r *reading) scan() *Rejected {
 	clear(r.slots)
-	body := r.req.Body
+	body := r.body
 	if len(body) == 0 {
 		// A message may stand in the query where the provider sends it by GET.
 		if r.req.Method == "GET" {
@@ -138,7 +200,7 @@ func (r *reading) scan() *Rejected {
 	var err *Rejected
 	switch r.format.kind {
 	case core.FormatForm:
-		r.form, err = scanForm(r.form, body, r.source.want, r.slots)
+		r.form, err = scanForm(r.form, body, r.lens.want, r.slots)
 		r.doc = r.form
 		return err
 	case core.FormatFormJSON:
@@ -153,7 +215,7 @@ func (r *reading) scan() *Rejected {
 	default:
 		r.doc = body
 	}
-	return scan(r.doc, r.source.want, r.slots)
+	return scan(r.doc, r.lens.want, r.slots)
 }
 
 func checkText(text []byte) *Rejected {
@@ -166,12 +228,10 @@ func checkText(text []byte) *Rejected {
 	return nil
 }
 
-func (s *Source) newReading() any {
-	return &reading{
-		source: s,
-		slots:  make([]found, s.slots),
-		hash:   sha256.New(),
-		types:  map[string]string{},
+// newReading makes readings through a lens, once its rules are compiled.
+func (s *Source) newReading(l *lens) func() any {
+	return func() any {
+		return &reading{source: s, lens: l, slots: make([]found, l.slots), hash: sha256.New(), types: map[string]string{}}
 	}
 }
 

@@ -15,6 +15,10 @@ type Request struct {
 	Query  string // raw
 	Header http.Header
 	Body   []byte
+	// Path holds the named parts of the path, as a query writes them.
+	Path string
+	// Secret is the name of the secret that the request was verified with, where it has one. Verify sets it.
+	Secret string
 	// Now is when it was received.
 	Now time.Time
 }
@@ -53,5 +57,8 @@ var (
 	errFieldMissing   = &Rejected{core.RejectMalformed, "the form lacks the field that holds the message"}
 	errFieldTwice     = &Rejected{core.RejectMalformed, "the form gives the field that holds the message twice"}
 	errNotRedactable  = &Rejected{core.RejectMalformed, "the Content-Type is none that this source can read, and so none that it can redact"}
+	errParts          = &Rejected{core.RejectMalformed, "the body holds more messages than one request may"}
+	errDisagree       = &Rejected{core.RejectMalformed, "the message and the address or the credentials name different things"}
+	errEcho           = &Rejected{core.RejectMalformed, "what is to be sent back holds other characters than letters, digits, '.', '_', '~' and '-', or more than 256"}
 	errExpressionFail = &Rejected{core.RejectMalformed, "the message does not hold what this source's expression reads"}
 )

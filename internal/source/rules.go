@@ -6,9 +6,12 @@ import (
 	"encoding/binary"
 	"fmt"
 	"hash"
+	"maps"
 	"net/textproto"
+	"slices"
 	"strings"
 
+	"relais/internal/core"
 	"relais/internal/expr"
 )
 
@@ -17,47 +20,73 @@ type fieldKind uint8
 const (
 	fieldLiteral fieldKind = iota
 	fieldData
+	fieldEnvelope
 	fieldHeader
 	fieldQuery
+	fieldPath
+	fieldChosen // in the body, else in the query, under the merchant's own name
+	fieldSecret
+	fieldType
+	fieldNativeType
 	fieldBody
 )
 
 // field is a piece of a rule's text, or one side of a condition.
 type field struct {
 	kind fieldKind
-	text string // the literal, the header's or the query's name
-	slot int    // of fieldData
+	text string // the literal, the header's or the parameter's name
+	slot int    // of fieldData, fieldEnvelope and fieldChosen
+	sign *signing
 }
 
+// condition holds when the field's text is one of those wanted.
 type condition struct {
 	field field
-	want  string
+	want  []string
 }
 
 type rule struct {
 	when  []condition
 	parts []field
 	cel   *expr.Value
+	table *table
+	as    string
 }
 
-// ruleReader compiles rules and gathers the paths that they read.
-type ruleReader struct {
+// lens is the paths that a set of rules reads, so that one pass over a document finds them all.
+type lens struct {
 	want  *paths
 	slots int
 }
 
-func (r *ruleReader) compile(where string, rules Rules, body bool) ([]rule, error) {
+func newLens() *lens { return &lens{want: newPaths()} }
+
+func (l *lens) add(path string) int {
+	slot := l.want.add(path, l.slots)
+	l.slots = max(l.slots, slot+1)
+	return slot
+}
+
+// ruleReader compiles rules and gathers the paths that they read.
+type ruleReader struct {
+	*lens
+	// envelope is what is around the elements of a request that is split; nil where nothing is.
+	envelope *lens
+	names    map[string]string // the merchant's own, by letter
+	allow    fieldsAllowed
+}
+
+// fieldsAllowed are the fields that make no sense everywhere.
+type fieldsAllowed struct{ body, event, sign bool }
+
+func (r *ruleReader) compile(where string, rules Rules) ([]rule, error) {
 	out := make([]rule, 0, len(rules))
 	for _, in := range rules {
 		var compiled rule
-		for name, want := range in.When {
-			f, err := r.field(where, name, false)
-			if err != nil {
-				return nil, err
-			}
-			compiled.when = append(compiled.when, condition{f, want})
-		}
 		var err error
+		if compiled.when, err = r.conditions(where, in.When); err != nil {
+			return nil, err
+		}
 		switch {
 		case (in.Is == "") == (in.CEL == ""):
 			return nil, invalid(where, "a rule has either is or cel")
@@ -66,72 +95,130 @@ func (r *ruleReader) compile(where string, rules Rules, body bool) ([]rule, erro
 				return nil, invalid(where, "%s", err)
 			}
 		default:
-			err = eachPart(in.Is, func(literal string) error {
-				compiled.parts = append(compiled.parts, field{text: literal})
-				return nil
-			}, func(name string) error {
-				f, err := r.field(where, name, body)
-				compiled.parts = append(compiled.parts, f)
-				return err
-			})
+			compiled.parts, err = r.text(where, in.Is)
 		}
 		if err != nil {
 			return nil, err
 		}
+		if compiled.table, err = newTable(where, in.Map); err != nil {
+			return nil, err
+		}
+		if !knownForms[in.As] || in.As != "" && !r.allow.event {
+			return nil, invalid(where, "as: %q: allowed are int, cents, number, bool, time, in normalized", in.As)
+		}
+		compiled.as = in.As
 		out = append(out, compiled)
 	}
 	return out, nil
 }
 
-func (r *ruleReader) field(where, name string, body bool) (field, error) {
+func (r *ruleReader) conditions(where string, when map[string]Texts) ([]condition, error) {
+	out := make([]condition, 0, len(when))
+	for _, name := range slices.Sorted(maps.Keys(when)) {
+		f, err := r.field(where, name)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, condition{f, when[name]})
+	}
+	return out, nil
+}
+
+// text takes a text with fields in braces apart.
+func (r *ruleReader) text(where, text string) ([]field, error) {
+	var parts []field
+	err := eachPart(text, func(literal string) error {
+		parts = append(parts, field{text: literal})
+		return nil
+	}, func(name string) error {
+		var sign *signing
+		if method, of, ok := strings.Cut(name, " "); ok && r.allow.sign {
+			if sign, name = signings[method], of; sign == nil {
+				return invalid(where, "{%s …}: allowed are {hmac-sha256-hex …} and {hmac-sha256-base64 …}", method)
+			}
+		}
+		f, err := r.field(where, name)
+		f.sign = sign
+		parts = append(parts, f)
+		return err
+	})
+	return parts, err
+}
+
+func (r *ruleReader) field(where, name string) (field, error) {
 	kind, rest, _ := strings.Cut(name, ".")
 	switch {
-	case name == "body" && body:
+	case name == "body" && r.allow.body:
 		return field{kind: fieldBody}, nil
+	case name == "secret":
+		return field{kind: fieldSecret}, nil
+	case name == "type" && r.allow.event:
+		return field{kind: fieldType}, nil
+	case name == "native_type" && r.allow.event:
+		return field{kind: fieldNativeType}, nil
 	case rest == "":
 	case kind == "data":
-		slot := r.want.add(rest, r.slots)
-		r.slots = max(r.slots, slot+1)
-		return field{kind: fieldData, slot: slot}, nil
+		return field{kind: fieldData, slot: r.add(rest)}, nil
+	case kind == "envelope" && r.envelope != nil:
+		return field{kind: fieldEnvelope, slot: r.envelope.add(rest)}, nil
 	case kind == "header":
 		return field{kind: fieldHeader, text: textproto.CanonicalMIMEHeaderKey(rest)}, nil
 	case kind == "query":
 		return field{kind: fieldQuery, text: rest}, nil
+	case kind == "path":
+		return field{kind: fieldPath, text: rest}, nil
+	case kind == "field":
+		if own, ok := r.names[rest]; ok {
+			return field{kind: fieldChosen, text: own, slot: r.add(own)}, nil
+		}
+		// The merchant doesn't ask for it: it is never there.
+		return field{kind: fieldPath}, nil
 	}
-	return field{}, invalid(where, "{%s} can't be read here: allowed are {data.PATH}, {header.NAME}, {query.NAME}, and {body} in a dedup key", name)
+	return field{}, invalid(where, "{%s} can't be read here: allowed are {data.PATH}, {header.NAME}, {query.NAME}, {path.NAME}, "+
+		"{field.LETTER}, {secret}, {envelope.PATH} of a split, {body} in a dedup key, and {type} and {native_type} in normalized and priority", name)
 }
 
 // reading is one request being read: its document, and what was found in it.
 type reading struct {
 	req    *Request
 	source *Source
+	lens   *lens
 	format formatOf
-	// doc is what the slots point into.
-	doc   []byte
-	slots []found
-	form  []byte
-	text  []byte
-	hash  hash.Hash
-	sum   [64]byte
-	types map[string]string
-	vars  expr.Vars
+	// body is the message's, which is the request's own unless that is split; doc is what the slots point
+	// into. around is the reading of the whole request, while its parts are read.
+	body   []byte
+	doc    []byte
+	slots  []found
+	around *reading
+	event  *core.Event // that is read again, as it is stored
+	form   []byte
+	text   []byte
+	hash   hash.Hash
+	sum    [64]byte
+	types  map[string]string
+	vars   expr.Vars
 }
 
 // append adds the field's text, and tells whether there is any. What is an object, a list, null or empty
 // is not there.
 func (r *reading) append(dst []byte, f field) ([]byte, bool) {
+	if f.sign != nil {
+		return r.appendSigned(dst, f)
+	}
 	before := len(dst)
 	switch f.kind {
 	case fieldLiteral:
 		return append(dst, f.text...), true
 	case fieldData:
-		at := r.slots[f.slot]
-		switch {
-		case !at.ok:
-		case at.escaped:
-			dst = append(dst, at.string(r.doc)...)
-		default:
-			dst = append(dst, r.doc[at.start:at.end]...)
+		dst = r.appendFound(dst, f.slot)
+	case fieldChosen:
+		if dst = r.appendFound(dst, f.slot); len(dst) == before {
+			value, _ := queryValue(r.req.Query, f.text)
+			dst = append(dst, value...)
+		}
+	case fieldEnvelope:
+		if r.around != nil {
+			dst = r.around.appendFound(dst, f.slot)
 		}
 	case fieldHeader:
 		if values := r.req.Header[f.text]; len(values) > 0 {
@@ -140,49 +227,99 @@ func (r *reading) append(dst []byte, f field) ([]byte, bool) {
 	case fieldQuery:
 		value, _ := queryValue(r.req.Query, f.text)
 		dst = append(dst, value...)
+	case fieldPath:
+		if f.text != "" {
+			value, _ := queryValue(r.req.Path, f.text)
+			dst = append(dst, value...)
+		}
+	case fieldSecret:
+		dst = append(dst, r.req.Secret...)
+	case fieldType:
+		dst = append(dst, r.event.Type...)
+	case fieldNativeType:
+		dst = append(dst, r.event.NativeType...)
 	case fieldBody:
-		dst = append(dst, r.req.Body...)
+		dst = append(dst, r.body...)
 	}
 	return dst, len(dst) > before
+}
+
+func (r *reading) appendFound(dst []byte, slot int) []byte {
+	at := r.slots[slot]
+	switch {
+	case !at.ok:
+	case at.escaped:
+		dst = append(dst, at.string(r.doc)...)
+	default:
+		dst = append(dst, r.doc[at.start:at.end]...)
+	}
+	return dst
 }
 
 func (r *reading) holds(when []condition) bool {
 	for i := range when {
 		text, _ := r.append(r.text[:0], when[i].field)
 		r.text = text[:0]
-		if string(text) != when[i].want {
+		if !slices.ContainsFunc(when[i].want, func(want string) bool { return fits(want, text) }) {
 			return false
 		}
 	}
 	return true
 }
 
+// fits tells whether a text is the one wanted, or begins as the one before a star.
+func fits(want string, text []byte) bool {
+	if begin, ok := strings.CutSuffix(want, "*"); ok && len(text) > 0 {
+		return strings.HasPrefix(string(text), begin)
+	}
+	return string(text) == want
+}
+
 // value gives the first rule's text that applies, in r.text.
 func (r *reading) value(rules []rule) ([]byte, bool, *Rejected) {
+	text, _, ok, err := r.mapped(rules)
+	return text, ok, err
+}
+
+// mapped gives the text, and what it was before the rule's map.
+func (r *reading) mapped(rules []rule) (text, before []byte, ok bool, err *Rejected) {
 	for i := range rules {
 		rule := &rules[i]
 		if !r.holds(rule.when) {
 			continue
 		}
-		if rule.cel != nil {
-			text, err := r.eval(rule.cel)
-			if err != nil || text != "" {
-				return []byte(text), err == nil, err
-			}
-			continue
-		}
 		out, ok := r.text[:0], true
-		for _, part := range rule.parts {
-			if out, ok = r.append(out, part); !ok {
-				break
+		if rule.cel != nil {
+			text, err := r.evalText(rule.cel)
+			if err != nil {
+				return nil, nil, false, err
 			}
+			out, ok = append(out, text...), text != ""
+		} else {
+			out, ok = r.appendParts(out, rule.parts)
 		}
 		r.text = out[:0]
-		if ok {
-			return out, true, nil
+		if !ok {
+			continue
+		}
+		if rule.table == nil {
+			return out, out, true, nil
+		}
+		if to, ok := rule.table.look(out); ok {
+			return []byte(to), out, true, nil
 		}
 	}
-	return nil, false, nil
+	return nil, nil, false, nil
+}
+
+func (r *reading) appendParts(dst []byte, parts []field) ([]byte, bool) {
+	for _, part := range parts {
+		var ok bool
+		if dst, ok = r.append(dst, part); !ok {
+			return dst, false
+		}
+	}
+	return dst, true
 }
 
 // digest hashes the first rule that applies, part by part, so that a body is never copied. Each part
@@ -196,7 +333,7 @@ func (r *reading) digest(rules []rule) (key [16]byte, ok bool, err *Rejected) {
 		r.hash.Reset()
 		r.hash.Write(r.source.dedupSeed)
 		if rule.cel != nil {
-			text, err := r.eval(rule.cel)
+			text, err := r.evalText(rule.cel)
 			if err != nil {
 				return key, false, err
 			}
@@ -209,7 +346,7 @@ func (r *reading) digest(rules []rule) (key [16]byte, ok bool, err *Rejected) {
 		}
 		if r.source.dedupBody {
 			r.part([]byte(r.req.Query))
-			r.part(r.req.Body)
+			r.part(r.body)
 		}
 		copy(key[:], r.hash.Sum(r.sum[:0]))
 		return key, true, nil
@@ -220,7 +357,7 @@ func (r *reading) digest(rules []rule) (key [16]byte, ok bool, err *Rejected) {
 func (r *reading) parts(parts []field) bool {
 	for _, part := range parts {
 		if part.kind == fieldBody {
-			r.part(r.req.Body)
+			r.part(r.body)
 			continue
 		}
 		text, ok := r.append(r.text[:0], part)
@@ -240,17 +377,25 @@ func (r *reading) part(text []byte) {
 }
 
 // eval runs an expression over the decoded message, which is decoded once for all of them.
-func (r *reading) eval(value *expr.Value) (string, *Rejected) {
+func (r *reading) eval(value *expr.Value) (any, *Rejected) {
 	if r.vars == nil {
-		data, err := decode(r.format, r.req.Body)
+		data, err := decode(r.format, r.body)
 		if err != nil {
-			return "", errJSON
+			return nil, errJSON
 		}
 		r.vars = expr.Vars{"data": data, "header": headerVars(r.req), "query": queryVars(r.req.Query)}
 	}
 	out, err := value.Eval(context.Background(), r.vars)
 	if err != nil {
-		return "", errExpressionFail
+		return nil, errExpressionFail
+	}
+	return out, nil
+}
+
+func (r *reading) evalText(value *expr.Value) (string, *Rejected) {
+	out, err := r.eval(value)
+	if err != nil {
+		return "", err
 	}
 	switch out := out.(type) {
 	case nil:

@@ -22,10 +22,12 @@ type Source struct {
 	// from this machine only.
 	AllowIPs []netip.Prefix
 	// Methods are those that carry messages; Allow is the header that lists all that are answered.
-	Methods    []string
-	Allow      string
-	Handshakes map[string]Answer
-	Answer     Answer
+	Methods []string
+	Allow   string
+	Answer  Answer
+	// EventsPath, where it isn't "", lists KnownTypes to a GET.
+	EventsPath string
+	KnownTypes []string
 	// AlwaysOK answers refusals as if they had been accepted.
 	AlwaysOK bool
 	// Challenge is the WWW-Authenticate header of a refusal; "" for none.
@@ -38,18 +40,25 @@ type Source struct {
 	signature  *signature
 	credential *credential
 	secret     string // the first one, to sign with
-	hidden     *strings.Replacer
-	keepHeader func(name string) bool
+	// secretNames are those of the secrets that verify, in their order; tokens are the secrets that
+	// handshakes ask for, by name.
+	secretNames []string
+	tokens      map[string][]string
+	hidden      *strings.Replacer
+	keepHeader  func(name string) bool
 
 	formatForm, formatJSON, formatOther formatOf
+	refuse                              map[core.RejectReason]int
 
-	want                      *paths
-	slots                     int
 	types, nativeTypes, dedup []rule
+	agree                     [][][]field
+	handshakes                []handshake
+	split                     *split
+	stored                    stored
 	dedupSeed                 []byte
 	dedupBody                 bool // the key is also the message's own
 	dedupWindow               time.Duration
-	readings                  sync.Pool // *reading
+	readings, envelopes       sync.Pool // *reading
 	redact                    redaction
 	events                    []EventDoc
 	numbered                  bool // the ids of its objects are numbers
@@ -63,7 +72,7 @@ func (s *Source) Verify(req *Request) error {
 	case s.signature != nil:
 		err = s.signature.verify(req)
 	case s.credential != nil:
-		err = s.credential.verify(req)
+		err = s.credential.verify(req, s.secretNames)
 	}
 	if err != nil {
 		return err
@@ -228,8 +237,8 @@ func Compile(in config.Source, presets Presets) (*Source, error) {
 	}
 	s := &Source{Name: in.Name, Path: in.Path, AllowIPs: in.AllowIPs, MaxBodyBytes: in.MaxBodyBytes,
 		Rate: in.Rate, Burst: in.Burst, Test: in.Test, events: preset.Events, numbered: preset.Numbered}
-	if s.Path == "" {
-		s.Path = preset.Path
+	if err := s.defaults(preset); err != nil {
+		return nil, err
 	}
 	if len(s.AllowIPs) == 0 {
 		if s.AllowIPs, err = parsePrefixes(preset.AllowIPs); err != nil {
@@ -246,7 +255,9 @@ func Compile(in config.Source, presets Presets) (*Source, error) {
 	default:
 		return nil, invalid("answer", "%q: allowed is always-200", in.Answer)
 	}
-	s.answers(preset)
+	if err := s.answers(preset); err != nil {
+		return nil, err
+	}
 	if err := s.compileAuth(in, preset); err != nil {
 		return nil, err
 	}
@@ -256,7 +267,39 @@ func Compile(in config.Source, presets Presets) (*Source, error) {
 	return s, nil
 }
 
+// defaults are what the preset says where the entry says nothing.
+func (s *Source) defaults(p *Preset) error {
+	switch {
+	case s.Path != "":
+	case s.Test && p.TestPath != "":
+		s.Path = p.TestPath
+	default:
+		s.Path = p.Path
+	}
+	if !s.Test {
+		s.EventsPath, s.KnownTypes = p.EventsPath, p.KnownTypes()
+	}
+	if s.Rate == 0 && p.Rate != "" {
+		perSecond, count, err := config.ParseRate(p.Rate)
+		if err != nil {
+			return invalid("rate", "%s", err)
+		}
+		s.Rate, s.Burst = perSecond, max(1, int(count))
+	}
+	if s.MaxBodyBytes == 0 && p.MaxBody != "" {
+		size, err := config.ParseSize(p.MaxBody)
+		if err != nil {
+			return invalid("max_body", "%s", err)
+		}
+		s.MaxBodyBytes = size
+	}
+	return nil
+}
+
 // plainPreset reads the messages of sources without a preset.
 const plainPreset = "generic"
 
 var loopback = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")}
+
+// RefusalStatus is the status that the provider wants for such a refusal; 0 where it wants none of its own.
+func (s *Source) RefusalStatus(reason core.RejectReason) int { return s.refuse[reason] }
