@@ -68,7 +68,7 @@ func (p *program) source(cfg *config.Config, name string) (*source.Source, error
 	known := make([]string, len(cfg.Sources))
 	for i, s := range cfg.Sources {
 		if s.Name == name {
-			return source.Compile(s, source.Embedded())
+			return source.Compile(s, source.Beside(cfg.File))
 		}
 		known[i] = s.Name
 	}

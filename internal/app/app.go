@@ -24,6 +24,7 @@ import (
 	"relais/internal/core"
 	"relais/internal/ingest"
 	"relais/internal/lane"
+	"relais/internal/source"
 	"relais/internal/step"
 	"relais/internal/store"
 	"relais/internal/store/spool"
@@ -127,7 +128,7 @@ func New(ctx context.Context, o Options) (*App, error) {
 }
 
 func load(o Options) (*config.Config, error) {
-	catalog, err := Catalog()
+	catalog, err := catalogOf(source.Beside(o.Config))
 	if err != nil {
 		return nil, err
 	}

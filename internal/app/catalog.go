@@ -12,10 +12,13 @@ import (
 var secretVariables = map[string]string{"sellsy": "SELLSY_WEBHOOK_SECRET"}
 
 // Catalog is all that a configuration may use with this relais.
-func Catalog() (config.Catalog, error) {
+func Catalog() (config.Catalog, error) { return catalogOf(source.Embedded()) }
+
+// catalogOf is the catalog with these presets.
+func catalogOf(presets source.Presets) (config.Catalog, error) {
 	kinds := registry(nil)
 	catalog := config.Catalog{CheckSource: func(s config.Source) error {
-		_, err := source.Compile(s, source.Embedded())
+		_, err := source.Compile(s, presets)
 		return err
 	}}
 	for _, k := range kinds.Kinds() {
@@ -28,14 +31,13 @@ func Catalog() (config.Catalog, error) {
 			Name: c.Name, Doc: c.Doc, Params: params(c.Params), Env: c.Env,
 		})
 	}
-	presets := source.Embedded()
 	for _, name := range presets.Names() {
 		p, err := presets.Load(name)
 		if err != nil {
 			return config.Catalog{}, err
 		}
 		catalog.Presets = append(catalog.Presets, config.Preset{
-			Name: name, Doc: p.Title, Path: p.Path,
+			Name: name, Doc: p.Title, Path: p.Path, TestPath: p.TestPath, Aliases: p.Aliases,
 			NeedsSecret: !slices.Contains([]string{"", "none"}, p.Verify.Scheme) && len(p.Verify.PublicKeys) == 0,
 			SecretEnv:   secretVariables[name],
 			Types:       p.KnownTypes(),

@@ -9,6 +9,7 @@ import (
 	"relais/internal/core"
 	"relais/internal/ingest"
 	"relais/internal/route"
+	"relais/internal/source"
 	"relais/internal/store"
 )
 
@@ -96,8 +97,26 @@ func (a *App) setInForce(set store.RouteSet) {
 		f.unread = core.Errorf(core.CodeConflict,
 			"the routes in force, put there by %s, are of another version of relais and can't be read by this one: events are taken in, and everything else is left to nodes of that version (%w)", set.Node, err)
 	}
+	f.routes = f.routes.WithMeaning(meaning{a})
 	a.inForce.Store(f)
 }
+
+// meaning is what the sources of the configuration in force know of an event: routes that another node put
+// in force are matched by this node's own sources.
+type meaning struct{ *App }
+
+func (m meaning) known() source.Known {
+	if g := m.current.Load(); g != nil {
+		return g.known
+	}
+	return nil
+}
+
+// Normalized implements route.Meaning.
+func (m meaning) Normalized(event *core.Event) map[string]any { return m.known().Normalized(event) }
+
+// Priority implements route.Meaning.
+func (m meaning) Priority(event *core.Event) core.Priority { return m.known().Priority(event) }
 
 // follow keeps this node on the routes that were activated last.
 func (a *App) follow(ctx context.Context) {

@@ -14,6 +14,7 @@ import (
 	"relais/internal/expr"
 	"relais/internal/ingest"
 	"relais/internal/route"
+	"relais/internal/source"
 	"relais/internal/store"
 )
 
@@ -24,7 +25,7 @@ func (a *App) control() http.Handler {
 		Routes:         func() api.Routes { return replayRoutes{a.routes(), a.current.Load().routes} },
 		Unread:         a.unread,
 		Sources:        func() []string { return sourceNames(a.current.Load().config) },
-		Where:          where,
+		Where:          where(a.current.Load),
 		RetryRejection: retrier(a.store, a.current.Load, a.match, a.stored),
 		Config:         runningConfig{a},
 		BackUp:         backUp(a.store),
@@ -36,23 +37,25 @@ func (a *App) control() http.Handler {
 	})
 }
 
-// where compiles a condition on events, for a purge.
-func where(condition string) (api.Predicate, error) {
-	compiler, err := expr.NewCompiler()
-	if err != nil {
-		return nil, err
-	}
-	compiled, err := compiler.Condition(condition)
-	if err != nil {
-		return nil, err
-	}
-	return func(ctx context.Context, event *core.Event) (bool, error) {
-		vars, err := expr.EventVars(event, nil)
+// where compiles conditions on events, for a purge.
+func where(inForce func() *generation) func(condition string) (api.Predicate, error) {
+	return func(condition string) (api.Predicate, error) {
+		compiler, err := expr.NewCompiler()
 		if err != nil {
-			return false, err
+			return nil, err
 		}
-		return compiled.Eval(ctx, expr.Vars{"event": vars})
-	}, nil
+		compiled, err := compiler.Condition(condition)
+		if err != nil {
+			return nil, err
+		}
+		return func(ctx context.Context, event *core.Event) (bool, error) {
+			vars, err := expr.EventVars(event, inForce().known.Normalized(event))
+			if err != nil {
+				return false, err
+			}
+			return compiled.Eval(ctx, expr.Vars{"event": vars})
+		}, nil
+	}
 }
 
 // retrier verifies a refused request again by the configuration in force.
@@ -134,8 +137,24 @@ func Check(o Options) (*config.Config, error) {
 	if err != nil {
 		return nil, err
 	}
+	if problems := ownPresets(o); len(problems) > 0 {
+		return nil, problems
+	}
 	_, err = build(cfg, quietSteps(), time.Now())
 	return cfg, err
+}
+
+// ownPresets plays the test vectors of a user's own presets.
+func ownPresets(o Options) config.Problems {
+	var problems config.Problems
+	for _, fault := range source.Beside(o.Config).CheckOwn() {
+		at := ""
+		if fault.Vector != "" {
+			at = "tests: " + fault.Vector
+		}
+		problems = append(problems, config.Problem{Place: config.Place{File: fault.File}, Path: at, Message: fault.Err.Error()})
+	}
+	return problems
 }
 
 // NotRunning is why a stopped relais isn't ready.
@@ -172,7 +191,7 @@ func Open(ctx context.Context, o Options) (*Stopped, error) {
 		Store:          opened,
 		Routes:         func() api.Routes { return g.routes },
 		Sources:        func() []string { return sourceNames(g.config) },
-		Where:          where,
+		Where:          where(inForce),
 		RetryRejection: retrier(opened, inForce, g.match, nil),
 		Config:         stoppedConfig{o, g},
 		BackUp:         backUp(opened),

@@ -90,6 +90,7 @@ func (f *fanner) setOf(ctx context.Context, hash string) (*route.Set, error) {
 			return nil, nil
 		}
 	}
+	set = set.WithMeaning(meaning{f.App})
 	f.sets[hash] = set
 	return set, nil
 }

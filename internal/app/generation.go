@@ -31,6 +31,7 @@ type generation struct {
 	config   *config.Config
 	loadedAt time.Time
 	sources  []*source.Source
+	known    source.Known // the sources, by name
 	routes   *route.Set
 	programs map[core.Destination]program
 	// shared is what other nodes need of the routes; definitions tell whether this node's are theirs.
@@ -66,10 +67,15 @@ func build(c *config.Config, options step.Options, now time.Time) (*generation, 
 			problems = append(problems, problemsOf(c, field, err)...)
 		}
 	}
+	presets := source.Beside(c.File)
 	for _, s := range c.Sources {
-		compiled, err := source.Compile(s, source.Embedded())
+		compiled, err := source.Compile(s, presets)
 		note("sources."+s.Name, err)
 		g.sources = append(g.sources, compiled)
+	}
+	if len(problems) == 0 {
+		g.known = source.NewKnown(g.sources)
+		options.Normalized = g.known.Normalized
 	}
 	var err error
 	g.egress, err = egress.New(egress.Options{
@@ -92,6 +98,7 @@ func build(c *config.Config, options step.Options, now time.Time) (*generation, 
 	if g.shared, err = g.routes.Encode(g.hide, runsWith(c)); err != nil {
 		return nil, err
 	}
+	g.routes = g.routes.WithMeaning(g.known)
 	_, g.definitions, err = route.Decode(g.shared, c.Hash)
 	return g, err
 }

@@ -39,6 +39,10 @@ type Preset struct {
 	// Path is the provider's usual path: it is the source's where the file gives none, and only one
 	// source would have it.
 	Path string
+	// TestPath is the same for a source with test: true.
+	TestPath string
+	// Aliases are other names of types: {INVOICE_PAYED: BILL_PAYED, THIRDPARTY_*: COMPANY_*}.
+	Aliases map[string]string
 	// NeedsSecret is set when requests can't be verified without a secret.
 	NeedsSecret bool
 	// SecretEnv names the environment variable that the secret defaults to: SELLSY_WEBHOOK_SECRET.

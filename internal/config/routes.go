@@ -199,11 +199,12 @@ func (r *reader) checkRoute(t *Route, n *node, path string) {
 // checkSelectors refuses a route on a source that the file doesn't have: it would never run.
 func (r *reader) checkSelectors(c *Config) {
 	known := names(c.Sources, func(s Source) string { return s.Name })
-	for _, route := range c.Routes {
+	for n := range c.Routes {
+		route := &c.Routes[n]
 		for i, on := range route.On {
 			selector, err := core.ParseSelector(on)
 			at := fmt.Sprintf("%s[%d]", join(join("routes", route.Name), "on"), i)
-			if err == nil {
+			if err == nil && !r.resolve(c, route, i, selector, at) {
 				r.checkType(c, selector, at)
 			}
 			if err != nil || slices.ContainsFunc(known, selector.Source.Match) {

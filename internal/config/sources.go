@@ -73,7 +73,7 @@ func sourceKeys() []field[Source] {
 			read:  readSourceSecret,
 		},
 		{
-			name: "secrets", doc: "Several secrets, while one replaces another: any of them may have signed. With names where a field of the request chooses one, as TEST and PRODUCTION; NAME_file names a file.",
+			name: "secrets", doc: "Several secrets, while one replaces another: any of them may have signed. With names where a field of the request chooses one, as TEST and PRODUCTION, where each is another sender's, or where the preset says what one is for; NAME_file names a file.",
 			shape: func(*schemaMaker) map[string]any {
 				one := map[string]any{"type": []string{"string", "number"}}
 				list := map[string]any{"type": "array", "items": one}
@@ -83,6 +83,8 @@ func sourceKeys() []field[Source] {
 			},
 			read: readSourceSecrets,
 		},
+		one("fields", "The names under which the provider sends what it names by letters, as they were given to it: Mt:M;Ref:R;Auto:A;Erreur:E;K:K.",
+			aText, func(s *Source) *string { return &s.Fields }),
 		many("allow_ips", "Addresses that may call; others are refused.",
 			aPrefix, func(s *Source) *[]netip.Prefix { return &s.AllowIPs }),
 		{
@@ -181,6 +183,9 @@ func (r *reader) checkSource(s *Source, path string, sound bool) {
 			s.Secrets = []Secret{NewSecret(value)}
 			r.secrets = append(r.secrets, value)
 		}
+	}
+	if s.Path == "" && s.Test {
+		s.Path = preset.TestPath
 	}
 	if s.Path == "" {
 		s.Path = preset.Path

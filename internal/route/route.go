@@ -27,8 +27,22 @@ const FanOutAbove = 64
 
 // Set is the routes that are in force.
 type Set struct {
-	hash   string
-	routes []route // in order of name, which is the order of a fan-out
+	hash    string
+	routes  []route // in order of name, which is the order of a fan-out
+	meaning Meaning
+}
+
+// Meaning is what an event's source knows of it.
+type Meaning interface {
+	Normalized(event *core.Event) map[string]any
+	Priority(event *core.Event) core.Priority
+}
+
+// WithMeaning returns the same set, which asks meaning about events.
+func (s *Set) WithMeaning(meaning Meaning) *Set {
+	out := *s
+	out.meaning = meaning
+	return &out
 }
 
 type route struct {
@@ -106,7 +120,7 @@ func (s *Set) Match(event *core.Event) (deliveries []store.NewDelivery, fanOut b
 	deliveries = make([]store.NewDelivery, 0, matched)
 	for i := range s.routes {
 		if r := &s.routes[i]; r.takes(event) {
-			deliveries = append(deliveries, delivery(r, event))
+			deliveries = append(deliveries, s.delivery(r, event))
 		}
 	}
 	return deliveries, false
@@ -123,7 +137,7 @@ func (s *Set) MatchAfter(event *core.Event, cursor string, limit int) (deliverie
 		if len(deliveries) == limit {
 			return deliveries, false
 		}
-		deliveries = append(deliveries, delivery(r, event))
+		deliveries = append(deliveries, s.delivery(r, event))
 	}
 	return deliveries, true
 }
@@ -135,7 +149,7 @@ func (s *Set) Delivery(event *core.Event, to core.Destination) (store.NewDeliver
 		return store.NewDelivery{}, core.Errorf(core.CodeConflict,
 			"%s is not in the configuration any more: add the route again, or cancel the delivery", to)
 	}
-	d := delivery(&s.routes[i], event)
+	d := s.delivery(&s.routes[i], event)
 	d.Delay = 0
 	return d, nil
 }
@@ -184,15 +198,23 @@ func (r *route) takes(event *core.Event) bool {
 // delivery runs all the same, so that nothing is lost.
 const keyOfErrors = "\x00no order key"
 
-func delivery(r *route, ev *core.Event) store.NewDelivery {
+// delivery is the event's to the route. A route that says nothing else of priority takes the event's own.
+func (s *Set) delivery(r *route, ev *core.Event) store.NewDelivery {
 	d := store.NewDelivery{Destination: r.destination, Priority: r.Priority, Delay: r.Delay, Ordered: r.FIFO || r.orderBy != nil}
+	if s.meaning != nil && r.priority == nil && r.Priority == core.PriorityNormal {
+		d.Priority = s.meaning.Priority(ev)
+	}
 	if r.orderBy == nil && r.priority == nil {
 		return d
 	}
 	// The event is on its way in and must not wait for long: an expression has its own bound too.
 	ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
 	defer cancel()
-	event, err := expr.EventVars(ev, nil)
+	var normalized map[string]any
+	if s.meaning != nil {
+		normalized = s.meaning.Normalized(ev)
+	}
+	event, err := expr.EventVars(ev, normalized)
 	vars := expr.Vars{"event": event}
 	if r.orderBy != nil {
 		d.OrderKey = keyOfErrors

@@ -189,13 +189,14 @@ func (p *Preset) KnownTypes() []string {
 
 // Vector is a request and what must become of it.
 type Vector struct {
-	Name    string         `yaml:"name"`
-	Source  string         `yaml:"from"` // where the vector was published; "computed" when it wasn't
-	Secrets []string       `yaml:"secrets"`
-	Verify  map[string]any `yaml:"verify"`
-	At      time.Time      `yaml:"at"`
-	Method  string         `yaml:"method"`
-	URL     string         `yaml:"url"`
+	Name    string            `yaml:"name"`
+	Source  string            `yaml:"from"` // where the vector was published; "computed" when it wasn't
+	Secrets []string          `yaml:"secrets"`
+	Named   map[string]string `yaml:"named"` // secrets with names
+	Verify  map[string]any    `yaml:"verify"`
+	At      time.Time         `yaml:"at"`
+	Method  string            `yaml:"method"`
+	URL     string            `yaml:"url"`
 	// Path are the named parts of the path that it came by, as a query writes them: workflowId=stock-alerts.
 	Path   string            `yaml:"path"`
 	Fields string            `yaml:"fields"` // as in a source's entry
@@ -219,12 +220,17 @@ type Want struct {
 	Normalized map[string]any `yaml:"normalized"`
 	Priority   string         `yaml:"priority"`
 	// Answer is the body that a handshake is answered with.
-	Answer string `yaml:"answer"`
+	Answer *string `yaml:"answer"`
 }
 
 // Presets are the preset files of a folder. A file is read when its preset is asked for: a start pays
 // for the providers that it uses.
-type Presets struct{ files fs.FS }
+type Presets struct {
+	files fs.FS
+	own   fs.FS // a user's, which go before; nil where there are none
+	// folder is where own is, for messages.
+	folder string
+}
 
 //go:embed presets/*.yaml
 var embedded embed.FS
@@ -235,23 +241,17 @@ func Embedded() Presets {
 	if err != nil {
 		panic(err) //nolint:forbidigo // the folder's name is a constant
 	}
-	return Presets{files}
+	return Presets{files: files}
 }
 
 // NewPresets returns the presets of a folder of YAML files.
-func NewPresets(files fs.FS) Presets { return Presets{files} }
+func NewPresets(files fs.FS) Presets { return Presets{files: files} }
 
 // Names lists the presets.
 func (p Presets) Names() []string {
-	paths, err := fs.Glob(p.files, "*.yaml")
-	if err != nil {
-		return nil // the pattern is a constant, and the only error is a bad one
-	}
-	for i := range paths {
-		paths[i] = strings.TrimSuffix(paths[i], ".yaml")
-	}
-	slices.Sort(paths)
-	return paths
+	names := append(namesIn(p.files), p.Own()...)
+	slices.Sort(names)
+	return slices.Compact(names)
 }
 
 // Load reads one preset, strictly.
@@ -261,7 +261,11 @@ func (p Presets) Load(name string) (*Preset, error) {
 		err.Field = "preset"
 		return nil, err
 	}
-	text, err := fs.ReadFile(p.files, name+".yaml")
+	from := p.files
+	if slices.Contains(p.Own(), name) {
+		from = p.own
+	}
+	text, err := fs.ReadFile(from, name+".yaml")
 	if err != nil {
 		return nil, err
 	}

@@ -235,11 +235,16 @@ func Compile(in config.Source, presets Presets) (*Source, error) {
 	if err != nil {
 		return nil, err
 	}
+	return compileWith(in, preset)
+}
+
+func compileWith(in config.Source, preset *Preset) (*Source, error) {
 	s := &Source{Name: in.Name, Path: in.Path, AllowIPs: in.AllowIPs, MaxBodyBytes: in.MaxBodyBytes,
 		Rate: in.Rate, Burst: in.Burst, Test: in.Test, events: preset.Events, numbered: preset.Numbered}
 	if err := s.defaults(preset); err != nil {
 		return nil, err
 	}
+	var err error
 	if len(s.AllowIPs) == 0 {
 		if s.AllowIPs, err = parsePrefixes(preset.AllowIPs); err != nil {
 			return nil, err

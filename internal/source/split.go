@@ -52,8 +52,8 @@ func (s *split) list(r *reading) ([]byte, bool) {
 	return nil, false
 }
 
-// elements cuts a list that scan has accepted into its elements, without the white space around them.
-func elements(list []byte) ([][]byte, *Rejected) {
+// cutList cuts a list that scan has accepted into its elements, without the white space around them.
+func cutList(list []byte) ([][]byte, *Rejected) {
 	s := scanner{in: list, at: 1}
 	var out [][]byte
 	if s.peek() == ']' {
@@ -90,7 +90,7 @@ func (s *split) message(element []byte, slots []found) []byte {
 // each reads each element of the list as a message of its own. around has read the whole request, whose
 // bytes the parts share.
 func (r *reading) each(around *reading, list []byte) ([]Message, *Rejected) {
-	cut, err := elements(list)
+	cut, err := cutList(list)
 	if err != nil {
 		return nil, err
 	}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"relais/internal/config"
+	"relais/internal/core"
 	"relais/internal/expr"
 	"relais/internal/store"
 )
@@ -25,6 +26,8 @@ type Options struct {
 	Store Store
 	Log   *slog.Logger
 	Now   func() time.Time
+	// Normalized returns an event's common members; nil returns none.
+	Normalized func(event *core.Event) map[string]any
 }
 
 // Store is what programs need of the store.

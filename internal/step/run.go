@@ -260,7 +260,11 @@ func (r *run) vars() expr.Vars {
 		return r.scope
 	}
 	var event map[string]any
-	event, r.dataErr = eventVars(&r.claimed.Event)
+	var normalized map[string]any
+	if r.o.Normalized != nil {
+		normalized = r.o.Normalized(&r.claimed.Event)
+	}
+	event, r.dataErr = eventVars(&r.claimed.Event, normalized)
 	r.scope = expr.Vars{"event": event, "steps": r.results}
 	if r.failure != nil {
 		r.scope["failure"] = r.failure

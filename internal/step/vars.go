@@ -8,14 +8,14 @@ import (
 
 // eventVars are what an event gives to expressions. A body that can't be read leaves event.data out and
 // is the error: a route that doesn't look at it still works.
-func eventVars(event *core.Event) (map[string]any, error) {
-	vars, err := expr.EventVars(event, nil)
+func eventVars(event *core.Event, normalized map[string]any) (map[string]any, error) {
+	vars, err := expr.EventVars(event, normalized)
 	if err == nil {
 		return vars, nil
 	}
 	bare := *event
 	bare.Format = core.FormatNone
-	vars, bareErr := expr.EventVars(&bare, nil)
+	vars, bareErr := expr.EventVars(&bare, normalized)
 	if bareErr != nil {
 		return map[string]any{}, err
 	}
