@@ -19,6 +19,8 @@ import (
 	"relais/internal/step/dolibarr"
 	"relais/internal/step/email"
 	"relais/internal/step/httpreq"
+	"relais/internal/step/meilisearch"
+	"relais/internal/step/n8n"
 	"relais/internal/step/redis"
 	"relais/internal/step/sellsy"
 	"relais/internal/step/slack"
@@ -53,8 +55,8 @@ type program struct {
 // be nil where they are only asked what they take.
 func registry(e *egress.Egress) *step.Registry {
 	return step.NewRegistry(
-		[]step.Kind{sellsy.CreateInvoice(), dolibarr.Get(), dolibarr.CreateInvoice(), httpreq.Request(e), slack.Post(e), email.Send(), redis.Command()},
-		[]step.ConnectionKind{sellsy.ConnectionKind(e.Client()), dolibarr.ConnectionKind(e.Client()), slack.Connection(), email.Connection(e), redis.Connection(e)},
+		[]step.Kind{sellsy.CreateInvoice(), dolibarr.Get(), dolibarr.CreateInvoice(), httpreq.Request(e), slack.Post(e), email.Send(), redis.Command(), n8n.Trigger(e), meilisearch.Index(e)},
+		[]step.ConnectionKind{sellsy.ConnectionKind(e.Client()), dolibarr.ConnectionKind(e.Client()), slack.Connection(), email.Connection(e), redis.Connection(e), n8n.Connection(), meilisearch.Connection()},
 	)
 }
 

@@ -15,6 +15,8 @@ import (
 	"relais/internal/step/dolibarr"
 	"relais/internal/step/email"
 	"relais/internal/step/httpreq"
+	"relais/internal/step/meilisearch"
+	"relais/internal/step/n8n"
 	"relais/internal/step/redis"
 	"relais/internal/step/sellsy"
 	"relais/internal/step/slack"
@@ -33,6 +35,8 @@ var table = map[string]struct {
 	"email/send":              {"as text or escaped HTML, one line in the subject; never as an address or a header", emailSend},
 	"slack/post":              {"as text with &, < and > escaped, cut where Slack cuts", slackPost},
 	"redis/command":           {"as an argument, to the byte, alone and in a transaction", redisCommand},
+	"n8n/trigger":             {"in its part of the path, or in the JSON, to the byte; or refused before the call", n8nTrigger},
+	"meilisearch/index":       {"as a member of a document, to the byte; as an id only where Meilisearch's grammar has it", meilisearchIndex},
 	"sellsy/create-invoice":   {"not at all: an estimate's number has digits only", sellsyInvoice},
 	"dolibarr/get":            {"not at all: an id has digits only", dolibarrStep("dolibarr/get", "id", map[string]any{"object": "invoices"})},
 	"dolibarr/create-invoice": {"not at all: a proposal's id has digits only", dolibarrStep("dolibarr/create-invoice", "proposal", nil)},
@@ -41,8 +45,8 @@ var table = map[string]struct {
 // kinds are those of the table's rows.
 func kinds(e *egress.Egress) *step.Registry {
 	return step.NewRegistry(
-		[]step.Kind{httpreq.Request(e), email.Send(), slack.Post(e), sellsy.CreateInvoice(), dolibarr.Get(), dolibarr.CreateInvoice(), redis.Command()},
-		[]step.ConnectionKind{email.Connection(e), slack.Connection(), sellsy.ConnectionKind(e.Client()), dolibarr.ConnectionKind(e.Client()), redis.Connection(e)},
+		[]step.Kind{httpreq.Request(e), email.Send(), slack.Post(e), sellsy.CreateInvoice(), dolibarr.Get(), dolibarr.CreateInvoice(), redis.Command(), n8n.Trigger(e), meilisearch.Index(e)},
+		[]step.ConnectionKind{email.Connection(e), slack.Connection(), sellsy.ConnectionKind(e.Client()), dolibarr.ConnectionKind(e.Client()), redis.Connection(e), n8n.Connection(), meilisearch.Connection()},
 	)
 }
 
