@@ -229,7 +229,7 @@ type carried struct {
 }
 
 func carry(src *source.Source, req *source.Request) carried {
-	return carried{src.StoredHeader(req), src.StoredQuery(req), req.Path}
+	return carried{src.StoredHeader(req), src.StoredQuery(req), src.StoredPath(req)}
 }
 
 // accept makes a verified message into the event that is stored, and finds its destinations.

@@ -214,7 +214,7 @@ func (x *exchange) keep(no *refusal, status int) {
 		r.Header = []byte(x.entry.Hide(string(x.entry.StoredHeader(&x.req))))
 		r.Body, r.Complete = x.keptBody(no.reason)
 		// What was changed or cut can't be verified again.
-		body, path := x.entry.Hide(string(r.Body)), x.entry.Hide(r.Path)
+		body, path := x.entry.Hide(string(r.Body)), x.entry.Hide(clip(x.entry.HidePath(x.r.URL.Path, x.path), 512))
 		r.Complete = r.Complete && body == string(r.Body) && path == x.r.URL.Path && r.Query == query
 		r.Body, r.Path = []byte(body), path
 	}

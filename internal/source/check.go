@@ -18,8 +18,8 @@ func (v *Verify) check() error {
 		return err
 	}
 	if !signed {
-		if at.kind != placeHeader && at.kind != placeQuery {
-			return invalid("verify", "a credential stands in a header or in the query: one in the body would be stored with it")
+		if at.kind != placeHeader && at.kind != placeQuery && at.kind != placePath {
+			return invalid("verify", "a credential stands in a header, in the query or in the path: one in the body would be stored with it")
 		}
 		return nil
 	}

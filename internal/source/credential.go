@@ -130,6 +130,33 @@ func (s *Source) StoredQuery(req *Request) string {
 	return strings.Join(kept, "&")
 }
 
+// StoredPath returns the request's named parts of the path as they may be stored.
+func (s *Source) StoredPath(req *Request) string {
+	if s.credential == nil || s.credential.place.kind != placePath {
+		return req.Path
+	}
+	kept := s.credential.place
+	out := make([]string, 0, 4)
+	for pair := range strings.SplitSeq(req.Path, "&") {
+		if name, value, _ := strings.Cut(pair, "="); name == kept.name {
+			pair = name + "=" + url.QueryEscape(s.credential.hashed(value))
+		}
+		out = append(out, pair)
+	}
+	return strings.Join(out, "&")
+}
+
+// HidePath takes the part that should have been the source's token out of the path of a refused request.
+func (s *Source) HidePath(path, parts string) string {
+	if s.credential == nil || s.credential.place.kind != placePath {
+		return path
+	}
+	if value, _ := queryValue(parts, s.credential.place.name); value != "" {
+		path = strings.ReplaceAll(path, value, hiddenText)
+	}
+	return path
+}
+
 // Hide takes the source's secrets out of what is kept of a refused request: a sender whose settings are
 // wrong gives them at another place than verification looks at.
 func (s *Source) Hide(text string) string {

@@ -16,6 +16,7 @@ const (
 	placeForm
 	placeJSON
 	placeItem  // among the pairs of the signature's header
+	placePath  // a named part of the path
 	placeParam // of the form where there is a body, else of the query
 )
 
@@ -42,6 +43,8 @@ func (p *place) read(req *Request) (text string, times int) {
 		return values[0], min(len(values), 2)
 	case placeQuery:
 		return queryValue(req.Query, p.name)
+	case placePath:
+		return queryValue(req.Path, p.name)
 	case placeParam:
 		if len(req.Body) == 0 {
 			return queryValue(req.Query, p.name)

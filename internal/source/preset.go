@@ -162,7 +162,7 @@ type EventDoc struct {
 	Sample string `yaml:"sample"`
 }
 
-// TypeSet is the types that begin with one of Of and end with one of Is.
+// TypeSet is the types that begin with one of Of and end with one of Is, or Is alone where Of is left out.
 type TypeSet struct {
 	Of []string `yaml:"of"`
 	Is []string `yaml:"is"`
@@ -172,6 +172,9 @@ type TypeSet struct {
 func (p *Preset) KnownTypes() []string {
 	var out []string
 	for _, set := range p.Types {
+		if len(set.Of) == 0 {
+			out = append(out, set.Is...)
+		}
 		for _, of := range set.Of {
 			for _, is := range set.Is {
 				out = append(out, of+"."+is)

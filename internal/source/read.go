@@ -143,7 +143,7 @@ func (r *reading) agrees() bool {
 			case !ok || len(text) == 0:
 			case len(first) == 0:
 				first = append(first, text...)
-			case !bytes.EqualFold(first, text):
+			case !bytes.Equal(first, text):
 				return false
 			}
 		}

@@ -72,6 +72,14 @@ func secrets(texts ...string) []config.Secret {
 	return out
 }
 
+func named(texts map[string]string) map[string][]config.Secret {
+	out := map[string][]config.Secret{}
+	for name, text := range texts {
+		out[name] = secrets(text)
+	}
+	return out
+}
+
 func compile(t testing.TB, in config.Source) *Source {
 	t.Helper()
 	if in.Name == "" {

@@ -23,6 +23,7 @@ type Verify struct {
 	Form   string `yaml:"form"`
 	JSON   string `yaml:"json"` // a path: signature.value
 	Param  string `yaml:"param"`
+	Path   string `yaml:"path"` // a named part of the source's path, for a token
 
 	// Each is the path of a list in the body whose items are signed one by one: json paths then begin at
 	// the item. All of them must be signed.
@@ -126,13 +127,14 @@ func (v *Verify) override(own map[string]any) error {
 func (v *Verify) lay(own map[string]any) error {
 	for _, key := range placeKeys {
 		if _, ok := own[key]; ok {
-			v.Header, v.Query, v.Form, v.JSON, v.Param = "", "", "", "", ""
+			v.Header, v.Query, v.Form, v.JSON, v.Param, v.Path = "", "", "", "", "", ""
 		}
 	}
 	if scheme, ok := own["scheme"]; ok {
 		v.Signed, v.PublicKeys, v.Uncovered = "", nil, ""
 		if scheme == "basic" {
-			v.Header, v.Prefix = "", "" // Basic has its own header
+			// Basic has its own header.
+			v.Header, v.Query, v.Form, v.JSON, v.Param, v.Path, v.Prefix = "", "", "", "", "", "", ""
 		}
 	}
 	text, err := yaml.Marshal(own)
@@ -162,12 +164,15 @@ func (v *Verify) template() string {
 	}
 }
 
-var placeKeys = []string{"header", "query", "form", "json", "param"}
+var placeKeys = []string{"header", "query", "form", "json", "param", "path"}
 
 func (v *Verify) place() (place, error) {
 	var at []place
 	if v.Scheme == "basic" && v.Header == "" {
 		at = append(at, headerPlace("Authorization"))
+	}
+	if v.Path != "" {
+		at = append(at, place{kind: placePath, name: v.Path})
 	}
 	if v.Param != "" {
 		at = append(at, place{kind: placeParam, name: v.Param})
