@@ -103,7 +103,7 @@ func TestSamplesAreAccepted(t *testing.T) {
 			}
 			first := preset.Tests[0]
 			src := compile(t, config.Source{Preset: name, Auth: unverified(preset, Vector{}), Secrets: secrets(first.Secrets...),
-				Verify: verifyOf(preset, first)})
+				NamedSecrets: named(first.Named), Verify: verifyOf(preset, first)})
 			now := time.Now()
 			for _, doc := range src.Events() {
 				req, err := src.Sample(doc.Type, "52437688", "u1", now)
