@@ -237,6 +237,9 @@ func (a *App) activate(ctx context.Context, g *generation) error {
 	set := store.RouteSet{
 		Hash: g.config.Hash, Node: a.node, Destinations: g.routes.Destinations(), Text: g.config.Redacted, Routes: g.shared,
 	}
+	for _, src := range g.sources {
+		set.Signed = append(set.Signed, src.SignedAt()...)
+	}
 	if err := a.store.Activate(ctx, set); err != nil {
 		return err
 	}

@@ -38,8 +38,19 @@ type Event struct {
 	Body     []byte
 	Redacted bool
 	Test     bool
+	// Verified says that a signature or a credential proved who sent it; it is false where the source takes
+	// anything (auth: none), and on events from before it was kept.
+	Verified bool
+	// Answered is the status that its sender got when it was stored; 0 where nobody was answered.
+	Answered int
 	// RepeatOf is the event that this one repeats; zero for a first.
 	RepeatOf EventID
+}
+
+// SignaturePlace is where a source's requests carry a signature: in a "header", the "query", a "form"'s field, or at a
+// dotted path of "json". It is never a credential's place.
+type SignaturePlace struct {
+	Source, In, Name string
 }
 
 // DestinationKind tells routes from endpoints.

@@ -203,7 +203,7 @@ func (x *exchange) unverified(no *refusal) *refusal {
 // the client goes away in the meantime the events are stored nevertheless.
 func (x *exchange) store(msg *source.Message) *refusal {
 	x.pending.accepted = x.pending.accepted[:0]
-	with := carry(x.entry.Source, &x.req)
+	with := carry(x.entry.Source, &x.req, x.entry.Answer.Status)
 	if msg.Parts == nil {
 		x.pending.accepted = append(x.pending.accepted, accept(x.in.o.Match, x.entry.Source, msg, core.NewEventID(), with, x.start))
 	}
@@ -226,10 +226,15 @@ func (x *exchange) store(msg *source.Message) *refusal {
 type carried struct {
 	header      []byte
 	query, path string
+	redacted    bool // the query was
+	answered    int
 }
 
-func carry(src *source.Source, req *source.Request) carried {
-	return carried{src.StoredHeader(req), src.StoredQuery(req), src.StoredPath(req)}
+// carry takes it; answered is what the sender gets, 0 where nobody waits for an answer.
+func carry(src *source.Source, req *source.Request, answered int) carried {
+	out := carried{header: src.StoredHeader(req), path: src.StoredPath(req), answered: answered}
+	out.query, out.redacted = src.RedactQuery(src.StoredQuery(req))
+	return out
 }
 
 // accept makes a verified message into the event that is stored, and finds its destinations.
@@ -239,10 +244,12 @@ func accept(match func(*core.Event) Matched, src *source.Source, msg *source.Mes
 			ID: id, Tenant: core.DefaultTenant, Source: src.Name,
 			Type: msg.Type, NativeType: msg.NativeType, ReceivedAt: at, Format: msg.Format,
 			Header: with.header, Query: with.query, Path: with.path, Test: msg.Test,
+			Verified: src.Verifies(), Answered: with.answered,
 		},
 		DedupKey: msg.DedupKey, DedupWindow: msg.DedupWindow,
 	}
-	out.Event.Body, out.Event.Redacted = src.Redact(msg.Format, msg.Body)
+	kept, changed := src.Redact(msg.Format, msg.Body)
+	out.Event.Body, out.Event.Redacted = kept, changed || with.redacted
 	matched := match(&out.Event)
 	out.Deliveries, out.FanOut, out.RouteSet = matched.Deliveries, matched.FanOut, matched.RouteSet
 	return out

@@ -209,7 +209,8 @@ func (x *exchange) keep(no *refusal, status int) {
 	// Of a request to no source nobody knows where its secrets are.
 	if x.entry != nil {
 		x.req.Header, x.req.Query = x.r.Header, x.r.URL.RawQuery
-		query := x.entry.Hide(x.entry.StoredQuery(&x.req))
+		query, _ := x.entry.RedactQuery(x.entry.StoredQuery(&x.req))
+		query = x.entry.Hide(query)
 		r.Query = clip(query, 4<<10)
 		r.Header = []byte(x.entry.Hide(string(x.entry.StoredHeader(&x.req))))
 		r.Body, r.Complete = x.keptBody(no.reason)
@@ -217,6 +218,9 @@ func (x *exchange) keep(no *refusal, status int) {
 		body, path := x.entry.Hide(string(r.Body)), x.entry.Hide(clip(x.entry.HidePath(x.r.URL.Path, x.path), 512))
 		r.Complete = r.Complete && body == string(r.Body) && path == x.r.URL.Path && r.Query == query
 		r.Body, r.Path = []byte(body), path
+		if len(r.Body) > 0 && int64(len(body)) >= r.BodySize {
+			r.Format = x.entry.Readable(&x.req, r.Body)
+		}
 	}
 	if len(r.Header) > rejectionHeader {
 		r.Header, r.Complete = r.Header[:bytes.LastIndexByte(r.Header[:rejectionHeader], '\n')+1], false

@@ -50,7 +50,7 @@ func RetryRejection(ctx context.Context, s RetryStore, p RetryParams, r *store.R
 		return core.EventID{}, core.Errorf(core.CodeConflict, "it carries no message: it asks for an answer that only its sender can use")
 	}
 	var batch []store.Accepted
-	with := carry(p.Source, req)
+	with := carry(p.Source, req, 0)
 	for i, part := range msg.Each() {
 		batch = append(batch, accept(p.Match, p.Source, &part, retriedID(r, i), with, req.Now))
 	}

@@ -206,7 +206,7 @@ func (w *Where) place() place {
 	case w.JSON != "":
 		path := newPaths()
 		path.add(w.JSON, 0)
-		return place{kind: placeJSON, path: path}
+		return place{kind: placeJSON, name: w.JSON, path: path}
 	default:
 		return place{}
 	}

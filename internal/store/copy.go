@@ -34,7 +34,7 @@ var CopyTables = []CopyTable{
 	{"dedup", []string{"key", "event", "expires"}},
 	{"rejection", []string{
 		"id", "tenant", "source", "at", "reason", "detail", "status", "address", "method", "path", "query", "body_size", "complete",
-		"event", "bytes", "header", "body",
+		"event", "bytes", "header", "body", "format",
 	}},
 	{"audit", []string{"id", "at", "by", "act", "object", "detail"}},
 }

@@ -139,6 +139,8 @@ type Rejection struct {
 	BodySize int64
 	Complete bool         // Body is the whole body
 	Event    core.EventID // what it became when it was verified again
+	// Format is how Body can be read: it is whole and well formed so. "" is not known.
+	Format core.DataFormat
 }
 
 // Lanes is what the lanes need: claiming, finishing, waking.
@@ -179,6 +181,8 @@ type RouteSet struct {
 	Text []byte
 	// Routes is what other nodes need to match events by this set.
 	Routes json.RawMessage
+	// Signed says where the sources' signatures stand, for whoever reads requests by SQL.
+	Signed []core.SignaturePlace
 	// ActivatedAt is when it was activated, by the store's clock; Activate takes no heed of it.
 	ActivatedAt time.Time
 }

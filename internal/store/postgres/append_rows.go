@@ -181,14 +181,7 @@ func (r *appendRows) addEvent(a *store.Accepted, repeatOf core.EventID, key bool
 	r.natives.bytesOf(native)
 	r.ats.bigint(micros(e.ReceivedAt))
 	r.formats.text(clean(string(e.Format)))
-	flags := int16(0)
-	if e.Redacted {
-		flags |= flagRedacted
-	}
-	if e.Test {
-		flags |= flagTest
-	}
-	r.flags.smallint(flags)
+	r.flags.smallint(int16(store.EventFlags(e))) //nolint:gosec // 15 bits
 	if key {
 		r.keys.uuid(a.DedupKey)
 	} else {

@@ -18,8 +18,8 @@ func (s *Store) PendingFanOuts(ctx context.Context, limit int, except ...string)
 	}
 	err := s.read(ctx, func(t *tx) error {
 		rows, err := t.query("SELECT "+eventColumns+`, o.cursor, o.route_set FROM fan_out o CROSS JOIN LATERAL (
-				SELECT * FROM event WHERE id = o.event AND day = o.event_day
-				UNION ALL SELECT * FROM event_kept WHERE id = o.event) e
+				SELECT `+eventFields+` FROM event WHERE id = o.event AND day = o.event_day
+				UNION ALL SELECT `+eventFields+` FROM event_kept WHERE id = o.event) e
 			WHERE o.route_set <> ALL ($2) ORDER BY o.event_seq LIMIT $1`, pageOf(limit), except)
 		if err != nil {
 			return err

@@ -20,6 +20,12 @@ func (s *Store) Activate(ctx context.Context, set store.RouteSet) error {
 		return public(err)
 	}
 	return s.transact(ctx, func(t *tx) error {
+		for _, p := range set.Signed {
+			if err := t.exec("INSERT INTO signature_place (source, place, name) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
+				clean(p.Source), clean(p.In), clean(p.Name)); err != nil {
+				return err
+			}
+		}
 		return t.exec(`INSERT INTO route_set (hash, text, routes, node, at, activation)
 			VALUES ($1, $2, $3, $4, relais_now($5), nextval('activation_seq'))
 			ON CONFLICT (hash) DO UPDATE SET text = excluded.text, routes = excluded.routes, node = excluded.node,

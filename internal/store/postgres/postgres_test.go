@@ -1,9 +1,13 @@
 package postgres
 
 import (
+	"context"
+	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/jackc/pgx/v5"
 
 	"relais/internal/store"
 	"relais/internal/store/postgres/pgtest"
@@ -67,5 +71,49 @@ func exercise(t *testing.T, make func(t *testing.T) string) {
 		}
 		t.Cleanup(func() { _ = s.Close() })
 		return s
+	}, func(t *testing.T, o storetest.Options, sql string) [][]string {
+		return askReadOnly(t, dbs.of(t, o.Dir), sql)
 	})
+}
+
+// askReadOnly is what a person sees who may only read, and has no search_path to relais' functions.
+func askReadOnly(t *testing.T, url, sql string) [][]string {
+	t.Helper()
+	conn, err := pgx.Connect(t.Context(), url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close(context.WithoutCancel(t.Context())) }()
+	var rows [][]string
+	err = pgx.BeginTxFunc(t.Context(), conn, pgx.TxOptions{AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(t.Context(), "SET LOCAL TIME ZONE 'UTC'"); err != nil {
+			return err
+		}
+		if _, err := tx.Exec(t.Context(), "SET LOCAL search_path = pg_catalog"); err != nil {
+			return err
+		}
+		answer, err := tx.Query(t.Context(), strings.ReplaceAll(sql, "ic_postback", "public.ic_postback"), pgx.QueryExecModeExec)
+		if err != nil {
+			return err
+		}
+		rows, err = pgx.CollectRows(answer, func(row pgx.CollectableRow) ([]string, error) {
+			values, into := make([]*string, len(row.FieldDescriptions())), make([]any, len(row.FieldDescriptions()))
+			for i := range values {
+				into[i] = &values[i]
+			}
+			err := row.Scan(into...)
+			out := make([]string, len(values))
+			for i, v := range values {
+				if out[i] = "NULL"; v != nil {
+					out[i] = *v
+				}
+			}
+			return out, err
+		})
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return rows
 }

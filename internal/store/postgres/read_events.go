@@ -20,12 +20,7 @@ const (
 	eventColumns     = eventSlimColumns + `, e.header, e.query, e.path, e.body`
 
 	// allEvents are the events of all days, and those that were kept when their day was dropped.
-	allEvents = `(SELECT * FROM event UNION ALL SELECT * FROM event_kept)`
-)
-
-const (
-	flagRedacted = 1
-	flagTest     = 2
+	allEvents = `(SELECT ` + eventFields + ` FROM event UNION ALL SELECT ` + eventFields + ` FROM event_kept)`
 )
 
 // scanEvent reads eventColumns, or eventSlimColumns when body is false. What else the row has after them
@@ -53,7 +48,7 @@ func scanEvent(row pgx.Row, body bool, more ...any) (core.Event, error) {
 		e.NativeType = string(native)
 	}
 	e.ReceivedAt, e.Format = moment(at), core.DataFormat(format)
-	e.Redacted, e.Test = flags&flagRedacted != 0, flags&flagTest != 0
+	store.SetEventFlags(&e, int64(flags))
 	e.Query, e.Path = string(query), string(path)
 	if repeatOf.Valid {
 		e.RepeatOf = repeatOf.Bytes

@@ -12,7 +12,7 @@ import (
 	"relais/internal/store"
 )
 
-const rejectionColumns = `id, tenant, source, at, reason, detail, status, address, method, path, query, body_size, complete, event, header`
+const rejectionColumns = `id, tenant, source, at, reason, detail, status, address, method, path, query, body_size, complete, event, header, coalesce(format, '')`
 
 // scanRejection reads rejectionColumns, and the body where it follows them.
 func scanRejection(row pgx.Row, body bool) (store.Rejection, error) {
@@ -22,7 +22,7 @@ func scanRejection(row pgx.Row, body bool) (store.Rejection, error) {
 	var event pgtype.UUID
 	into := []any{
 		&r.ID, &r.Tenant, &r.Source, &at, (*string)(&r.Reason), &detail, &r.Status, &address, &method, &path, &query,
-		&r.BodySize, &r.Complete, &event, &r.Header,
+		&r.BodySize, &r.Complete, &event, &r.Header, (*string)(&r.Format),
 	}
 	if body {
 		into = append(into, &r.Body)

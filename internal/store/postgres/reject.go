@@ -36,7 +36,7 @@ func (s *Store) AppendRejections(ctx context.Context, batch []store.Rejection, b
 func (t *tx) insertRejections(batch []store.Rejection) error {
 	columns := []string{
 		"tenant", "source", "at", "reason", "detail", "status", "address", "method", "path", "query",
-		"body_size", "complete", "event", "bytes", "header", "body",
+		"body_size", "complete", "event", "bytes", "header", "body", "format",
 	}
 	_, err := t.conn.CopyFrom(t.ctx, pgx.Identifier{"rejection"}, columns, pgx.CopyFromSlice(len(batch), func(i int) ([]any, error) {
 		r := &batch[i]
@@ -47,7 +47,7 @@ func (t *tx) insertRejections(batch []store.Rejection) error {
 		}
 		return []any{
 			clean(tenantOr(r.Tenant)), clean(r.Source), micros(r.At), clean(string(r.Reason)), []byte(r.Detail), r.Status,
-			[]byte(r.Address), []byte(r.Method), []byte(r.Path), []byte(r.Query), r.BodySize, r.Complete, event, size, r.Header, r.Body,
+			[]byte(r.Address), []byte(r.Method), []byte(r.Path), []byte(r.Query), r.BodySize, r.Complete, event, size, r.Header, r.Body, textOrNull(string(r.Format)),
 		}, nil
 	}))
 	return err

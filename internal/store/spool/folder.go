@@ -24,7 +24,7 @@ const (
 	databaseName = "spool.db"
 	// applicationID stands in the database's header, so that nothing else is taken for a spool: "rlsp".
 	applicationID = 0x726c7370
-	schemaVersion = 1
+	schemaVersion = 2
 )
 
 //go:embed schema.sql
@@ -139,6 +139,12 @@ func (d *disk) prepare(c *sql.Conn) error {
 		"PRAGMA checkpoint_fullfsync = ON; PRAGMA journal_size_limit = 67108864; BEGIN EXCLUSIVE; COMMIT"); err != nil {
 		return err
 	}
+	// A relais of before knows nothing of what is added here, and refuses the folder from then on.
+	if !fresh {
+		if err := upgrade(c); err != nil {
+			return err
+		}
+	}
 	if fresh {
 		script := fmt.Sprintf("BEGIN;\n%s\nPRAGMA application_id = %d; PRAGMA user_version = %d;\nCOMMIT", schema, applicationID, schemaVersion)
 		if _, err := c.ExecContext(ctx, script); err != nil {
@@ -184,6 +190,19 @@ func (d *disk) identify(c *sql.Conn) (fresh bool, err error) {
 		return false, core.Errorf(core.CodeConflict, "the spool %s was written by a later version of relais (schema %d, this one knows %d)", d.path, version, schemaVersion)
 	}
 	return false, nil
+}
+
+// upgrade brings the tables of an older relais to this version.
+func upgrade(c *sql.Conn) error {
+	var version int
+	if err := c.QueryRowContext(context.Background(), "PRAGMA user_version").Scan(&version); err != nil || version >= schemaVersion {
+		return err
+	}
+	_, err := c.ExecContext(context.Background(), fmt.Sprintf(`BEGIN;
+		ALTER TABLE waiting ADD COLUMN flags INTEGER NOT NULL DEFAULT 0;
+		ALTER TABLE aside ADD COLUMN flags INTEGER NOT NULL DEFAULT 0;
+		PRAGMA user_version = %d; COMMIT`, schemaVersion))
+	return err
 }
 
 func emptyWAL(c *sql.Conn) error {

@@ -10,10 +10,10 @@ import (
 
 const (
 	columns = `size, received, id, tenant, source, type, native, format, redacted, test, dedup_key, dedup_window, force,
-	query, path, header, body`
+	query, path, header, body, flags`
 	selectWaiting = `SELECT ` + columns + ` FROM waiting ORDER BY seq LIMIT ?`
 	selectAside   = `SELECT ` + columns + ` FROM aside WHERE seq = ?`
-	insertWaiting = `INSERT INTO waiting (` + columns + `) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+	insertWaiting = `INSERT INTO waiting (` + columns + `) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 	ON CONFLICT (id) DO NOTHING`
 	moveAside = `INSERT INTO aside (` + columns + `, reason, at) SELECT ` + columns + `, ?, ? FROM waiting WHERE id = ?
 	ON CONFLICT (id) DO NOTHING`
@@ -34,7 +34,7 @@ func values(a *store.Accepted) []any {
 	e := &a.Event
 	return []any{sizeOf(a), e.ReceivedAt.UnixMicro(), e.ID[:], []byte(e.Tenant), []byte(e.Source), []byte(e.Type),
 		[]byte(e.NativeType), []byte(e.Format), e.Redacted, e.Test, a.DedupKey[:], int64(a.DedupWindow), a.Force,
-		[]byte(e.Query), []byte(e.Path), some(e.Header), some(e.Body)}
+		[]byte(e.Query), []byte(e.Path), some(e.Header), some(e.Body), store.EventFlags(e)}
 }
 
 // some is the bytes, and empty where there are none: a nil slice would be NULL.
@@ -47,11 +47,14 @@ func some(b []byte) []byte {
 
 func scan(rows *sql.Rows) (store.Accepted, error) {
 	var a store.Accepted
-	var size, received, window int64
+	var size, received, window, flags int64
+	var redacted, test bool
 	var id, tenant, source, kind, native, format, key, query, path []byte
 	e := &a.Event
-	err := rows.Scan(&size, &received, &id, &tenant, &source, &kind, &native, &format, &e.Redacted, &e.Test, &key, &window, &a.Force,
-		&query, &path, &e.Header, &e.Body)
+	err := rows.Scan(&size, &received, &id, &tenant, &source, &kind, &native, &format, &redacted, &test, &key, &window, &a.Force,
+		&query, &path, &e.Header, &e.Body, &flags)
+	store.SetEventFlags(e, flags)
+	e.Redacted, e.Test = redacted, test // also of a row that an older relais wrote
 	copy(e.ID[:], id)
 	copy(a.DedupKey[:], key)
 	a.DedupWindow = time.Duration(window)

@@ -19,7 +19,8 @@ CREATE TABLE waiting (
   query        BLOB NOT NULL,
   path         BLOB NOT NULL,
   header       BLOB NOT NULL,
-  body         BLOB NOT NULL
+  body         BLOB NOT NULL,
+  flags        INTEGER NOT NULL DEFAULT 0 -- as the store keeps them
 );
 
 CREATE TABLE aside (
@@ -42,5 +43,6 @@ CREATE TABLE aside (
   header       BLOB NOT NULL,
   body         BLOB NOT NULL,
   reason       TEXT NOT NULL,
-  at           INTEGER NOT NULL
+  at           INTEGER NOT NULL,
+  flags        INTEGER NOT NULL DEFAULT 0
 );

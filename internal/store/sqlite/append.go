@@ -10,11 +10,6 @@ import (
 	"relais/internal/store"
 )
 
-const (
-	flagRedacted = 1
-	flagTest     = 2
-)
-
 // Append implements store.Appender.
 func (s *Store) Append(ctx context.Context, batch []store.Accepted) ([]store.Appended, error) {
 	if len(batch) == 0 {
@@ -191,15 +186,8 @@ func (t *tx) bindEvent(q *stmt, e *newEvent) error {
 	if native == e.Type {
 		native = ""
 	}
-	flags := int64(0)
-	if e.Redacted {
-		flags |= flagRedacted
-	}
-	if e.Test {
-		flags |= flagTest
-	}
 	q.int(e.seq).blob(e.ID[:]).int(tenant).int(source).text(e.Type).textOrNull(native).
-		int(micros(e.ReceivedAt)).int(format).int(flags)
+		int(micros(e.ReceivedAt)).int(format).int(store.EventFlags(e.Event))
 	if e.repeatOf.IsZero() {
 		q.null()
 	} else {

@@ -224,8 +224,8 @@ var exportedTables = map[string]exported{
 		FROM effect WHERE key > ?2 ORDER BY key`},
 	"fan_out": {"Biitt", `SELECT o.event, '', ifnull(e.id, zeroblob(16)), ` + eventDay + `, o.event, ifnull(r.hash, ''), o.cursor
 		FROM fan_out o LEFT JOIN event e ON e.seq = o.event LEFT JOIN route_set r ON r.id = o.route_set WHERE o.event > ?1 ORDER BY o.event`},
-	"rejection": {"ittitBiBBBBi?bibb", `SELECT id, '', id, tenant, source, at, reason, detail, status, address, method, path, query,
-		body_size, complete, event, bytes, header, body FROM rejection WHERE id > ?1 ORDER BY id`},
+	"rejection": {"ittitBiBBBBi?bibbn", `SELECT id, '', id, tenant, source, at, reason, detail, status, address, method, path, query,
+		body_size, complete, event, bytes, header, body, format FROM rejection WHERE id > ?1 ORDER BY id`},
 	"audit": {"iitttt", "SELECT id, '', id, at, by, act, object, detail FROM audit WHERE id > ?1 ORDER BY id"},
 }
 

@@ -27,6 +27,12 @@ func (s *Store) Activate(ctx context.Context, set store.RouteSet) error {
 			}
 		}
 		t.m.routeSet = id
+		for _, p := range set.Signed {
+			if err := t.c.q("INSERT INTO signature_place (source, place, name) VALUES (?, ?, ?) ON CONFLICT DO NOTHING").
+				text(p.Source).text(p.In).text(p.Name).exec(); err != nil {
+				return err
+			}
+		}
 		return nil
 	})
 }

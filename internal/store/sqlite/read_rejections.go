@@ -9,14 +9,14 @@ import (
 )
 
 const selectRejection = `SELECT id, tenant, source, at, reason, detail, status, address, method, path, query,
-	body_size, complete, event, header, body FROM rejection`
+	body_size, complete, event, header, body, format FROM rejection`
 
 func scanRejection(q *stmt, body bool) store.Rejection {
 	r := store.Rejection{
 		ID: q.colInt(0), Tenant: q.colText(1), Source: q.colText(2), At: moment(q.colInt(3)),
 		Reason: core.RejectReason(q.colText(4)), Detail: q.colText(5), Status: int(q.colInt(6)), Address: q.colText(7),
 		Method: q.colText(8), Path: q.colText(9), Query: q.colText(10), BodySize: q.colInt(11), Complete: q.colInt(12) != 0,
-		Header: q.colBytes(14),
+		Header: q.colBytes(14), Format: core.DataFormat(q.colText(16)),
 	}
 	copy(r.Event[:], q.view(13))
 	if body {

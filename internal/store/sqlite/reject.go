@@ -42,10 +42,10 @@ func (t *tx) insertRejection(r *store.Rejection) error {
 	size := int64(len(r.Header) + len(r.Body) + len(r.Detail) + len(r.Path) + len(r.Query))
 	id := t.m.rejection + 1
 	q := t.c.q(`INSERT INTO rejection (id, tenant, source, at, reason, detail, status, address, method, path, query,
-		body_size, complete, bytes, header, body, event) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`).
+		body_size, complete, bytes, header, body, format, event) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`).
 		int(id).text(tenantOr(r.Tenant)).text(r.Source).int(micros(r.At)).text(string(r.Reason)).text(r.Detail).
 		int(int64(r.Status)).text(r.Address).text(r.Method).text(r.Path).text(r.Query).int(r.BodySize).
-		bool(r.Complete).int(size).blob(r.Header).blob(r.Body)
+		bool(r.Complete).int(size).blob(r.Header).blob(r.Body).textOrNull(string(r.Format))
 	if r.Event.IsZero() {
 		q.null()
 	} else {

@@ -59,8 +59,8 @@ func scanEvent(q *stmt, payload bool) core.Event {
 	e := core.Event{
 		Seq: q.colInt(0), Tenant: q.colText(2), Source: q.colText(3), Type: q.colText(4), NativeType: q.colText(5),
 		ReceivedAt: moment(q.colInt(6)), Format: core.DataFormat(q.colText(7)),
-		Redacted: q.colInt(8)&flagRedacted != 0, Test: q.colInt(8)&flagTest != 0,
 	}
+	store.SetEventFlags(&e, q.colInt(8))
 	copy(e.ID[:], q.view(1))
 	copy(e.RepeatOf[:], q.view(9))
 	if e.NativeType == "" {

@@ -2,11 +2,15 @@ package sqlite
 
 import (
 	"crypto/sha256"
+	"database/sql"
 	"encoding/binary"
 	"fmt"
+	"path/filepath"
 	"sync/atomic"
 	"testing"
 	"time"
+
+	_ "modernc.org/sqlite" // the driver that people have
 
 	"relais/internal/core"
 	"relais/internal/store"
@@ -20,7 +24,47 @@ func TestStore(t *testing.T) {
 			t.Fatal(err)
 		}
 		return s
-	})
+	}, askReadOnly)
+}
+
+// askReadOnly is how a person reads the database of a relais that runs.
+func askReadOnly(t *testing.T, o storetest.Options, text string) [][]string {
+	t.Helper()
+	db, err := sql.Open("sqlite", "file:"+filepath.Join(o.Dir, databaseName)+"?mode=ro")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = db.Close() }()
+	rows, err := db.QueryContext(t.Context(), text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = rows.Close() }()
+	columns, err := rows.Columns()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out [][]string
+	for rows.Next() {
+		values, into := make([]sql.NullString, len(columns)), make([]any, len(columns))
+		for i := range values {
+			into[i] = &values[i]
+		}
+		if err := rows.Scan(into...); err != nil {
+			t.Fatal(err)
+		}
+		row := make([]string, len(columns))
+		for i, v := range values {
+			if row[i] = v.String; !v.Valid {
+				row[i] = "NULL"
+			}
+		}
+		out = append(out, row)
+	}
+	if err := rows.Err(); err != nil {
+		t.Fatal(err)
+	}
+	return out
 }
 
 func openTest(t *testing.T, o Options) *Store {

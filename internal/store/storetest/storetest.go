@@ -25,7 +25,7 @@ type Options struct {
 type Open func(t *testing.T, o Options) store.Store
 
 // Exercise runs the suite.
-func Exercise(t *testing.T, open Open) {
+func Exercise(t *testing.T, open Open, ask Ask) {
 	for _, part := range []struct {
 		name  string
 		tests map[string]func(*testing.T, *bench)
@@ -33,11 +33,15 @@ func Exercise(t *testing.T, open Open) {
 		{"Append", appendTests}, {"Dedup", dedupTests}, {"FanOut", fanOutTests}, {"Claim", claimTests},
 		{"Order", orderTests}, {"Finish", finishTests}, {"TakeOver", takeOverTests}, {"Ledger", ledgerTests},
 		{"Operator", operatorTests}, {"Pause", pauseTests}, {"Read", readTests}, {"Reject", rejectTests},
-		{"Retain", retainTests}, {"Cluster", clusterTests},
+		{"Retain", retainTests}, {"Cluster", clusterTests}, {"Postback", postbackTests},
 	} {
 		t.Run(part.name, func(t *testing.T) {
 			for name, test := range part.tests {
-				t.Run(name, func(t *testing.T) { test(t, newBench(t, open)) })
+				t.Run(name, func(t *testing.T) {
+					b := newBench(t, open)
+					b.ask = ask
+					test(t, b)
+				})
 			}
 		})
 	}
@@ -50,6 +54,7 @@ type bench struct {
 	open  Open
 	dir   string
 	clock *clock
+	ask   Ask
 	store.Store
 }
 
