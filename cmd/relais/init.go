@@ -5,7 +5,6 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -27,6 +26,10 @@ func (c *initCommand) Run(p *program) error {
 		}
 		return f
 	}
+	preset, err := source.Embedded().Load(c.Preset)
+	if err != nil {
+		return err
+	}
 	catalog, err := app.Catalog()
 	if err != nil {
 		return err
@@ -39,7 +42,7 @@ func (c *initCommand) Run(p *program) error {
 	if err != nil {
 		return err
 	}
-	env, err := config.StarterEnv(c.Preset, newSecret(c.Preset), p.lang.code())
+	env, err := config.StarterEnv(c.Preset, newSecret(&preset.Verify), p.lang.code())
 	if err != nil {
 		return err
 	}
@@ -104,13 +107,17 @@ func writeFile(f starterFile) error {
 	return nil
 }
 
-// newSecret draws 256 bits, written as the preset reads keys.
-func newSecret(preset string) string {
+// newSecret draws 256 bits, written as the preset reads secrets.
+func newSecret(verify *source.Verify) string {
 	key := make([]byte, 32)
 	// crypto/rand.Read never fails: it ends the program where the system has no randomness.
 	_, _ = rand.Read(key)
-	if preset == "standard-webhooks" {
-		return fmt.Sprintf("whsec_%s", base64.StdEncoding.EncodeToString(key))
+	switch {
+	case verify.Key == "base64":
+		return verify.KeyPrefix + base64.StdEncoding.EncodeToString(key)
+	case verify.Scheme == "basic":
+		return "relais:" + hex.EncodeToString(key)
+	default:
+		return hex.EncodeToString(key)
 	}
-	return hex.EncodeToString(key)
 }
