@@ -2,6 +2,8 @@ module relais
 
 go 1.26.0
 
+ignore ./test/asyncapi/node_modules
+
 require (
 	cel.dev/cel-go v0.33.2
 	code.dny.dev/ssrf v0.3.0

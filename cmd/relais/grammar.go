@@ -12,6 +12,7 @@ type grammar struct {
 	Demo       demoCommand       `cmd:"" help:"${cmd_demo}"`
 	Init       initCommand       `cmd:"" help:"${cmd_init}"`
 	Check      checkCommand      `cmd:"" help:"${cmd_check}"`
+	Asyncapi   asyncapiCommand   `cmd:"" help:"${cmd_asyncapi}"`
 	Send       sendCommand       `cmd:"" help:"${cmd_send}"`
 	Status     statusCommand     `cmd:"" help:"${cmd_status}"`
 	Nodes      nodesCommand      `cmd:"" help:"${cmd_nodes}"`
@@ -72,6 +73,8 @@ type initCommand struct {
 }
 
 type checkCommand struct{ output }
+
+type asyncapiCommand struct{}
 
 type sendCommand struct {
 	Source string   `arg:"" name:"source" help:"${arg_source}"`

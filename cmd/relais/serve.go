@@ -118,6 +118,16 @@ func (p *program) checkJSON(cfg *config.Config, err error) error {
 	return &failure{code: exitConfig}
 }
 
+// Run describes what the configuration takes in.
+func (c *asyncapiCommand) Run(p *program) error {
+	text, err := app.AsyncAPI(p.appOptions())
+	if err != nil {
+		return p.configFailure(err)
+	}
+	p.printf("%s", text)
+	return nil
+}
+
 // Run plays the demonstration.
 func (d *demoCommand) Run(p *program) error {
 	binary, err := executable()

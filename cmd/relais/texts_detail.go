@@ -23,6 +23,10 @@ Codes de sortie : 0 fait, 1 refusé ou échoué, 2 ligne de commande erronée, 3
 		"Writes the configuration, and beside it .env with the secrets, which only you can read.\n\nExample:\n\n  relais init --preset sellsy",
 		"Écrit la configuration et, à côté, .env avec les secrets, que vous seul pouvez lire.\n\nExemple :\n\n  relais init --preset sellsy",
 	},
+	"asyncapi": {
+		"AsyncAPI 3.0: a channel for each path, a message for each event type with its sample, and how requests are verified. A server has it at /asyncapi.yaml of admin_listen. It holds no secret.\n\nExample:\n\n  relais asyncapi > asyncapi.yaml",
+		"AsyncAPI 3.0 : un canal par chemin, un message par type d'événement avec son exemple, et la façon de vérifier les requêtes. Un serveur le donne à /asyncapi.yaml de admin_listen. Il ne contient aucun secret.\n\nExemple :\n\n  relais asyncapi > asyncapi.yaml",
+	},
 	"check": {
 		"All problems at once, one line each, with the place and what is allowed.\n\nExample:\n\n  relais check --config relais.yaml",
 		"Toutes les erreurs d'un coup, une par ligne, avec l'endroit et ce qui est permis.\n\nExemple :\n\n  relais check --config relais.yaml",

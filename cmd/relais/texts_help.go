@@ -6,6 +6,7 @@ var helpTexts = map[string]text{
 	"cmd_demo":              {"See the whole story in one minute, without an account or a configuration.", "Voir toute l'histoire en une minute, sans compte ni réglage."},
 	"cmd_init":              {"Write a commented configuration with a fresh secret.", "Écrire une configuration commentée, avec un secret neuf."},
 	"cmd_check":             {"Check the configuration and tell everything that is wrong with it.", "Vérifier la configuration et dire tout ce qui ne va pas."},
+	"cmd_asyncapi":          {"Describe the webhooks that are taken in, as an AsyncAPI document.", "Décrire les webhooks attendus, en un document AsyncAPI."},
 	"cmd_send":              {"Sign and send a webhook as its provider would.", "Signer et envoyer un webhook comme le ferait son fournisseur."},
 	"cmd_status":            {"Show version, state, configuration, pauses and figures.", "Montrer version, état, configuration, pauses et chiffres."},
 	"cmd_nodes":             {"List the processes that share the store.", "Lister les processus qui partagent la base."},

@@ -165,6 +165,7 @@ func (a *App) adminMux() http.Handler {
 	mux.Handle("GET /health", api.Health(a.options.Version, a.state, time.Now))
 	mux.Handle("GET /ready", api.Ready(a.state))
 	mux.Handle("GET /metrics", a.metrics.Handler())
+	mux.HandleFunc("GET /asyncapi.yaml", a.asyncAPIPage)
 	return mux
 }
 

@@ -20,11 +20,8 @@ func (s *Source) compileAuth(in config.Source, p *Preset) error {
 	default:
 		return invalid("auth", "%q: allowed is none, or nothing", in.Auth)
 	}
-	v := p.Verify
-	if in.Preset == "" {
-		v = Verify{}
-	}
-	if err := v.override(in.Verify); err != nil {
+	v, err := Resolved(in, p)
+	if err != nil {
 		return err
 	}
 	if v.Scheme == "none" {

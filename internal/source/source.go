@@ -229,7 +229,7 @@ func Compile(in config.Source, presets Presets) (*Source, error) {
 			return nil, invalid("preset", "nothing says how requests are verified: give a preset (there are %s), or verify, or auth: none",
 				strings.Join(presets.Names(), ", "))
 		}
-		name = plainPreset
+		name = PlainPreset
 	}
 	preset, err := presets.Load(name)
 	if err != nil {
@@ -301,8 +301,8 @@ func (s *Source) defaults(p *Preset) error {
 	return nil
 }
 
-// plainPreset reads the messages of sources without a preset.
-const plainPreset = "generic"
+// PlainPreset reads the messages of sources without a preset.
+const PlainPreset = "generic"
 
 var loopback = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")}
 

@@ -74,6 +74,9 @@ var order = map[string][]string{
 	"test/secrets":  {"internal/..."},
 
 	"test/monitoring": {"internal/..."},
+	"test/asyncapi":   {"internal/..."},
+
+	"internal/asyncapi": {"internal/core", "internal/config", "internal/source"},
 }
 
 // stepKind is what a kind of step may know: the engine it is called by, and how to reach the world.
