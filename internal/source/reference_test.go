@@ -47,7 +47,8 @@ func TestPresetsOfPromisedProviders(t *testing.T) {
 	for name := range strings.FieldsSeq(`sellsy stripe github bitbucket gitlab gitlab-signed gitea forgejo shopify woocommerce
 		prestashop slack mollie mollie-next pennylane qonto axonaut brevo zendesk calendly typeform jira linear
 		standard-webhooks svix alforis-crm meta notion paddle telegram zoom intercom vercel square
-		dhl dhl-ecommerce ups aftership shippo sendcloud ship24 trackingmore usps generic generic-hmac`) {
+		paybox systempay lyra-rest twilio adyen adyen-platforms hubspot sendgrid discord docusign paypal mailgun gocardless
+		dolibarr n8n tecdoc carriers easypost 17track fedex dhl dhl-ecommerce ups aftership shippo sendcloud ship24 trackingmore usps generic generic-hmac`) {
 		if !slices.Contains(have, name) {
 			t.Errorf("there is no preset %s", name)
 		}
