@@ -123,7 +123,8 @@ func (s *Source) compileVerify(v *Verify, secrets []namedSecret) error {
 		sig.encodings = []encoding{encodingHex}
 	}
 	if v.Each != "" {
-		sig.each = splitPath(v.Each)
+		sig.each = newPaths()
+		sig.each.addWhole(v.Each, 0)
 	}
 	if err := sig.fill(v.Values); err != nil {
 		return err

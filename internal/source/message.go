@@ -2,7 +2,6 @@ package source
 
 import (
 	"bytes"
-	"encoding/json"
 	"hash"
 	"hash/crc32"
 	"io"
@@ -345,27 +344,22 @@ func sortedValues(body []byte, prefix string) (string, *Rejected) {
 	return strings.Join(values, "+"), nil
 }
 
-func splitPath(path string) []string { return strings.Split(path, ".") }
-
-// elements returns the items of the list at the path, as they stand in the body.
-func elements(body []byte, path []string) ([]json.RawMessage, *Rejected) {
-	if err := scan(body, nil, nil); err != nil {
+// elements returns the items of the list at the only path of want, as they stand in the body.
+func elements(body []byte, want *paths) ([][]byte, *Rejected) {
+	var slots [1]found
+	if err := scan(body, want, slots[:]); err != nil {
 		return nil, errBadSignature
 	}
-	at := json.RawMessage(body)
-	for _, name := range path {
-		var object map[string]json.RawMessage
-		if json.Unmarshal(at, &object) != nil {
-			return nil, errNoSignature
-		}
-		at = object[name]
-	}
-	var items []json.RawMessage
-	if json.Unmarshal(at, &items) != nil || len(items) == 0 {
+	at := slots[0]
+	if !at.ok || !at.whole || body[at.start] != '[' {
 		return nil, errNoSignature
 	}
-	if len(items) > maxItems {
+	items, err := cutList(body[at.start:at.end])
+	switch {
+	case err != nil || len(items) > maxItems:
 		return nil, errManyParameters
+	case len(items) == 0:
+		return nil, errNoSignature
 	}
 	return items, nil
 }

@@ -39,7 +39,7 @@ type signature struct {
 	scheme    scheme
 	place     place
 	numbered  []place // of formatNumbered
-	each      []string
+	each      *paths  // of the list whose items are signed one by one
 	prefix    string
 	format    format
 	separator string

@@ -39,7 +39,7 @@ type Verify struct {
 	// Item names the signatures among pairs or in a list; "v1" when left out. Others are passed over.
 	Item string `yaml:"item"`
 	// Encoding is hex (default), base64, base64url, or a list of those that are accepted.
-	Encoding Words `yaml:"encoding"`
+	Encoding Texts `yaml:"encoding"`
 
 	// Key says how the secret's text becomes the key: text (default), hex, base64, nfkd (text, normalized).
 	// KeyPrefix is cut off first, where it is there ("whsec_"). Public keys tell by themselves: PEM, or
@@ -89,19 +89,6 @@ type Timestamp struct {
 	JSON   string `yaml:"json"`
 	Item   string `yaml:"item"`   // the name among pairs: t
 	Format string `yaml:"format"` // unix (default), unix-ms, unix-us, unix-ns, rfc3339
-}
-
-// Words is one word or a list of them.
-type Words []string
-
-// UnmarshalYAML reads the one or the list.
-func (w *Words) UnmarshalYAML(node []byte) error {
-	var one string
-	if yaml.Unmarshal(node, &one) == nil {
-		*w = Words{one}
-		return nil
-	}
-	return yaml.Unmarshal(node, (*[]string)(w))
 }
 
 // override lays a source's own verify over the preset's: first the variant that it names, then its keys.
