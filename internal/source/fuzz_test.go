@@ -2,10 +2,12 @@ package source
 
 import (
 	"bytes"
+	"crypto/rand"
 	"crypto/sha1"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io/fs"
 	"net/http"
 	"net/url"
@@ -178,6 +180,70 @@ func FuzzPreset(f *testing.F) {
 		}
 		if msg, err := src.Read(req); err == nil {
 			checkRead(t, req, msg)
+		}
+	})
+}
+
+// FuzzVerify holds that no request, of whatever form, is accepted by a scheme that it wasn't signed for,
+// and that none makes a verifier panic.
+func FuzzVerify(f *testing.F) {
+	var all []*Source
+	presets := Embedded()
+	for _, name := range presets.Names() {
+		preset, err := presets.Load(name)
+		if err != nil {
+			f.Fatal(err)
+		}
+		seen := map[string]bool{}
+		for i := range preset.Tests {
+			v := &preset.Tests[i]
+			src, err := v.source(preset)
+			if err != nil {
+				f.Fatal(err)
+			}
+			req, err := v.request()
+			if err != nil {
+				f.Fatal(err)
+			}
+			if src.signature == nil {
+				continue
+			}
+			signature, _ := src.signature.place.read(req)
+			f.Add(signature, req.URL, req.Header.Get("Content-Type"), req.Body)
+			// One with keys that nobody knows, for each way in which the provider signs.
+			way := fmt.Sprint(v.Verify)
+			if seen[way] {
+				continue
+			}
+			seen[way] = true
+			if !src.signature.scheme.public() {
+				for k := range src.signature.keys {
+					src.signature.keys[k].secret = []byte(rand.Text())
+				}
+				src.signature.reset()
+				all = append(all, src)
+			} else if name != "paybox" {
+				all = append(all, src)
+			}
+		}
+	}
+	f.Add("t=1,v1=aa", "https://a:1/%zz?K=&K=x", contentForm, []byte("&&=&%&K="))
+	f.Fuzz(func(t *testing.T, text, address, contentType string, body []byte) {
+		_, query, _ := strings.Cut(address, "?")
+		for _, src := range all {
+			v := src.signature
+			req := &Request{Method: "POST", URL: address, Query: query, Header: http.Header{"Content-Type": {contentType}}, Body: bytes.Clone(body), Now: time.Now()}
+			for _, at := range []place{v.place, v.timestamp, v.id, v.choose} {
+				if at.kind == placeHeader {
+					req.Header[at.name] = []string{text}
+				}
+			}
+			for _, at := range v.numbered {
+				req.Header[at.name] = []string{text}
+			}
+			if err := src.Verify(req); err == nil && !v.scheme.public() {
+				t.Errorf("%q, %q, %q is accepted by %s", text, address, body, src.Name)
+			}
 		}
 	})
 }
