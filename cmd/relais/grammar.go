@@ -25,6 +25,8 @@ type grammar struct {
 	Replay     replayCommand     `cmd:"" help:"${cmd_replay}"`
 	Pause      pauseCommand      `cmd:"" help:"${cmd_pause}"`
 	Resume     resumeCommand     `cmd:"" help:"${cmd_resume}"`
+	Dolibarr   dolibarrCommands  `cmd:"" help:"${cmd_dolibarr}"`
+	Sellsy     sellsyCommands    `cmd:"" help:"${cmd_sellsy}"`
 	Backup     backupCommand     `cmd:"" help:"${cmd_backup}"`
 	Store      storeCommands     `cmd:"" help:"${cmd_store}"`
 	Bench      benchCommand      `cmd:"" help:"${cmd_bench}"`

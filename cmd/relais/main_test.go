@@ -21,6 +21,8 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"relais/internal/api"
+	"relais/internal/sandbox"
+	"relais/internal/sandbox/doli"
 )
 
 // TestMain makes this test's binary the relais that the scripts run.
@@ -45,8 +47,33 @@ func TestScripts(t *testing.T) {
 			"get":   get,
 			"until": until,
 			"mute":  mute,
+			"erp":   erp,
+			"crm":   crm,
 		},
 	})
+}
+
+// erp starts an imitation of Dolibarr with a signed proposal, and sets ERP to its address.
+func erp(ts *testscript.TestScript, _ bool, _ []string) {
+	d := doli.New(doli.Options{})
+	an := time.Now().Add(-10 * time.Minute).Unix()
+	d.AddProposal(doli.Proposal{ID: 12, More: doli.Object{"date_creation": an, "date_validation": an, "date_signature": an}})
+	d.AddProposal(doli.Proposal{ID: 13, Status: 1, More: doli.Object{"date_creation": an, "date_validation": an, "date_signature": ""}})
+	served := d.Serve()
+	ts.Defer(served.Close)
+	ts.Setenv("ERP", served.URL)
+}
+
+// crm starts an imitation of Sellsy with an accepted estimate, and sets CRM to its address.
+func crm(ts *testscript.TestScript, _ bool, _ []string) {
+	s, err := sandbox.Serve("", sandbox.Options{})
+	ts.Check(err)
+	ts.Defer(func() { ts.Check(s.Close()) })
+	_, err = s.AddEstimate(sandbox.Estimate{ID: 52437688})
+	ts.Check(err)
+	_, err = s.AddEstimate(sandbox.Estimate{ID: 52437689, Status: "sent"})
+	ts.Check(err)
+	ts.Setenv("CRM", s.URL)
 }
 
 // server is a relais that a script started.

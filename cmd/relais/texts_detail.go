@@ -103,6 +103,22 @@ Codes de sortie : 0 fait, 1 refusé ou échoué, 2 ligne de commande erronée, 3
 		"Example:\n\n  relais rejections show 17 --body",
 		"Exemple :\n\n  relais rejections show 17 --body",
 	},
+	"dolibarr install": {
+		"Dolibarr can't sign: the secret stands in the address, in its query or as Basic, as the source's verify says. The webhook doesn't block: what a blocking one can't deliver undoes the user's work.\n\nExamples:\n\n  relais dolibarr install --dry-run\n  relais dolibarr install --url https://hooks.example.fr",
+		"Dolibarr ne sait pas signer : le secret est dans l'adresse, en paramètre ou en Basic, comme le dit le verify de la source. Le webhook n'est pas bloquant : un webhook bloquant qui échoue annule le travail de l'utilisateur.\n\nExemples :\n\n  relais dolibarr install --dry-run\n  relais dolibarr install --url https://hooks.example.fr",
+	},
+	"dolibarr reconcile": {
+		"Dolibarr never sends again what didn't arrive. What can be told from the state of proposals, orders, invoices and third parties is made up for; run twice, it makes nothing twice. reconcile: 15m in the source does it all the time.\n\nExample:\n\n  relais dolibarr reconcile --since 7d --dry-run",
+		"Dolibarr ne renvoie jamais ce qui n'est pas arrivé. Ce qui se lit dans l'état des propositions, commandes, factures et tiers est rattrapé ; lancée deux fois, la commande ne crée rien en double. reconcile: 15m dans la source le fait en continu.\n\nExemple :\n\n  relais dolibarr reconcile --since 7d --dry-run",
+	},
+	"sellsy install": {
+		"The webhook signs with the source's secret and carries the object.\n\nExample:\n\n  relais sellsy install --url https://hooks.example.fr --dry-run",
+		"Le webhook signe avec le secret de la source et porte l'objet.\n\nExemple :\n\n  relais sellsy install --url https://hooks.example.fr --dry-run",
+	},
+	"sellsy reconcile": {
+		"Finds the quotes made since that time that are accepted and have no event. Run twice, it makes nothing twice.\n\nExample:\n\n  relais sellsy reconcile --since 30d --dry-run",
+		"Trouve les devis créés depuis cette date, acceptés et sans événement. Lancée deux fois, elle ne crée rien en double.\n\nExemple :\n\n  relais sellsy reconcile --since 30d --dry-run",
+	},
 	"rejections retry": {
 		"Only a request whose signature alone was wrong is kept whole, and can be verified again.\n\nExample:\n\n  relais rejections retry --source sellsy",
 		"Seule une requête dont la signature était fausse, et rien d'autre, est gardée entière et peut être vérifiée à nouveau.\n\nExemple :\n\n  relais rejections retry --source sellsy",

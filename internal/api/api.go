@@ -72,7 +72,9 @@ type Deps struct {
 	// RetryRejection verifies a refused request again by today's configuration and stores it as an
 	// event. An error with a code says why it is still refused.
 	RetryRejection func(ctx context.Context, r *store.Rejection) (core.EventID, error)
-	Config         Configuration
+	// Reconcile makes the events that a provider's webhooks lost.
+	Reconcile func(ctx context.Context, in Reconcile) (Reconciled, error)
+	Config    Configuration
 	// BackUp is nil where the store isn't embedded.
 	BackUp BackUp
 	// State tells what /ready tells.
@@ -107,6 +109,7 @@ func New(deps Deps) http.Handler {
 	s.registerEvents()
 	s.registerDeliveries()
 	s.registerRejections()
+	s.registerReconcile()
 	s.registerEffects()
 	s.registerReplay()
 	s.registerPauses()

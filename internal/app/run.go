@@ -97,7 +97,7 @@ func (a *App) keepers() []func(context.Context) {
 	if a.options.role() == RoleIngest {
 		keepers = append(keepers, a.beat)
 	} else {
-		keepers = append(keepers, a.retain, a.recount, a.fanOut, a.forget)
+		keepers = append(keepers, a.retain, a.recount, a.fanOut, a.forget, a.reconcileDue)
 	}
 	if shared(a.begun) {
 		keepers = append(keepers, a.follow)

@@ -161,6 +161,7 @@ type Source struct {
 	DedupWindow  time.Duration // 0 as the preset says
 	SilentAfter  time.Duration // without an event, after which somebody should look; 0 is never
 	Test         bool
+	Reconcile    time.Duration // how often the provider is asked for what its webhooks lost; 0 is never
 }
 
 // Connection is another system that steps act on. Settings are the kind's own parameters, checked by it.

@@ -122,6 +122,8 @@ func sourceKeys() []field[Source] {
 			atLeast(aDuration, time.Second), func(s *Source) *time.Duration { return &s.DedupWindow }),
 		one("silent_after", "How long it may be without an event before somebody should look, for an alert; left out, Prometheus compares it with its own past.",
 			atLeast(aDuration, time.Second), func(s *Source) *time.Duration { return &s.SilentAfter }),
+		one("reconcile", "How often the provider is asked for what its webhooks lost (dolibarr, sellsy): 15m. It needs the connection to it.",
+			atLeast(aDuration, time.Minute), func(s *Source) *time.Duration { return &s.Reconcile }),
 		one("test", "Marks its events as tests; from this machine only, unless allow_ips says otherwise.",
 			aBool, func(s *Source) *bool { return &s.Test }),
 	}

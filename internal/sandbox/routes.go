@@ -11,6 +11,7 @@ func (s *Sandbox) routes() {
 	for pattern, h := range map[string]handler{
 		"GET /v2/estimates/{id}":          s.getEstimate,
 		"PUT /v2/estimates/{id}/status":   s.putStatus,
+		"POST /v2/estimates/search":       s.searchEstimates,
 		"POST /v2/invoices":               s.postInvoice,
 		"GET /v2/invoices/{id}":           s.getInvoice,
 		"POST /v2/invoices/search":        s.postSearch,

@@ -3,6 +3,7 @@ package sandbox
 import (
 	"cmp"
 	"encoding/base64"
+	"net/http"
 	"net/url"
 	"slices"
 	"strconv"
@@ -110,6 +111,38 @@ func (s *Sandbox) searchInvoices(o object, p page) (object, *apiError) {
 		delete(list[i], "rows") // only the whole object has them
 	}
 	return paged(list, p), nil
+}
+
+// searchEstimates finds the estimates by status and by when they were made.
+func (s *Sandbox) searchEstimates(r *request) (int, any, *apiError) {
+	p, failed := readPage(r.http.URL.Query(), "id", "number", "created", "date")
+	if failed != nil {
+		return 0, nil, failed
+	}
+	body, failed := r.object()
+	if failed != nil {
+		return 0, nil, failed
+	}
+	wrong := details{}
+	estimateSearch.check("", body, wrong)
+	if len(wrong) > 0 {
+		return 0, nil, invalid(wrong)
+	}
+	filters := body["filters"].(object)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var list []object
+	for _, o := range s.estimates {
+		text, _ := o["created"].(string)
+		created, err := time.Parse(time.RFC3339, text)
+		if err == nil && within(filters["created"], created, time.RFC3339) && among(filters["status"], o["status"]) {
+			found := o.clone()
+			delete(found, "rows") // only the whole object has them
+			list = append(list, found)
+		}
+	}
+	slices.SortFunc(list, func(a, b object) int { return cmp.Compare(integerOf(a["id"]), integerOf(b["id"])) })
+	return http.StatusOK, paged(list, p), nil
 }
 
 // candidates are the invoices of one of the related objects, or all.

@@ -188,6 +188,14 @@ var invoiceSearch = closed(map[string]*schema{
 	}),
 }, "filters")
 
+// estimateSearch is what POST /estimates/search takes.
+var estimateSearch = closed(map[string]*schema{
+	"filters": closed(map[string]*schema{
+		"created": span(dateTime), "date": span(date), "owners": listOf(anyInteger, 0), "contacts": listOf(anyInteger, 0),
+		"assigned_staff_ids": listOf(anyInteger, 0), "status": listOf(choice(estimateStatuses...), 0), "number": anyText, "currency": anyText,
+	}),
+}, "filters")
+
 var validation = closed(map[string]*schema{"date": date})
 
 var newStatus = closed(map[string]*schema{"status": choice(estimateStatuses...)}, "status")

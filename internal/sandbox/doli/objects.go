@@ -138,7 +138,7 @@ func (d *Dolibarr) shown(kind string, r *row) Object {
 	return o
 }
 
-var filter = regexp.MustCompile(`^\(t\.([a-z_]+):(=|>=|>):'([^']*)'\)$`)
+var filter = regexp.MustCompile(`^\(t\.([a-z_]+):(=|>=|>):'([^':]*)'\)$`)
 
 func (d *Dolibarr) list(kind string, c *call) (any, *failed) {
 	q := c.URL.Query()
@@ -183,7 +183,7 @@ func (d *Dolibarr) filtered(text string) (func(*row) bool, *failed) {
 		// The database compares without regard to case.
 		return func(r *row) bool { return strings.EqualFold(fmt.Sprint(r.object["ref_ext"]), value) }, nil
 	case name == "tms" && parts[2] != "=":
-		since, err := time.ParseInLocation("2006-01-02 15:04:05", value, time.UTC)
+		since, err := time.ParseInLocation("20060102", value, time.UTC)
 		if err == nil {
 			return func(r *row) bool { return !r.changed.Before(since) }, nil
 		}

@@ -1,0 +1,160 @@
+package app
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"relais/internal/api"
+	"relais/internal/core"
+	"relais/internal/expr"
+	"relais/internal/ingest"
+	"relais/internal/source"
+	"relais/internal/step"
+	"relais/internal/store"
+)
+
+const (
+	reconcilePast = 24 * time.Hour
+	// onTheWay is how old something must be before its webhook counts as lost.
+	onTheWay = 2 * time.Minute
+	// clocksApart is how much earlier than the provider says its webhook may have come.
+	clocksApart    = time.Hour
+	reconcileLook  = 30 * time.Second
+	reconcileScan  = 500
+	reconcileShown = 100
+)
+
+// reconciler makes the events that a provider should have sent and didn't.
+type reconciler struct {
+	store   store.Store
+	inForce func() *generation
+	match   func(*core.Event) ingest.Matched
+	wake    func([]store.Accepted, []store.Appended) // may be nil
+	now     func() time.Time
+}
+
+// reconcile asks the provider what happened, and makes the event of each thing that some route waits for and
+// that no stored event tells of. Made twice, an event is a repeat: running it again makes nothing.
+func (r *reconciler) reconcile(ctx context.Context, in api.Reconcile) (api.Reconciled, error) {
+	out := api.Reconciled{DryRun: in.DryRun, Missing: []api.MissingEvent{}}
+	g := r.inForce()
+	p, err := pick(g, in.Kind, in.Source, in.Connection)
+	if err != nil {
+		return out, err
+	}
+	asked, err := p.poller()
+	if err != nil {
+		return out, err
+	}
+	now := r.now()
+	if in.Since.IsZero() {
+		in.Since = now.Add(-reconcilePast)
+	}
+	changes, err := asked.Changes(ctx, in.Since)
+	if err != nil {
+		return out, core.Errorf(core.CodeUnavailable, "%w", err)
+	}
+	seen, err := r.seen(ctx, p.source.Name, in.Since.Add(-clocksApart), asked)
+	if err != nil {
+		return out, err
+	}
+	for _, c := range changes {
+		if c.At.After(now.Add(-onTheWay)) {
+			continue
+		}
+		out.Looked++
+		made, err := ingest.Made(ingest.RetryParams{Source: p.source, Match: r.match}, request(c, now), c.Type+"\x00"+c.Object)
+		if err != nil {
+			return out, err
+		}
+		switch wanted := len(made.Deliveries) > 0 || made.FanOut; {
+		case seen[made.Event.Type+"\x00"+c.Object]:
+			continue
+		case !wanted:
+			out.Unwanted++
+			continue
+		}
+		if err := r.make(ctx, &out, c, made); err != nil {
+			return out, err
+		}
+	}
+	return out, nil
+}
+
+func (r *reconciler) make(ctx context.Context, out *api.Reconciled, c step.Change, made store.Accepted) error {
+	one := api.MissingEvent{Type: made.Event.Type, Object: c.Object, At: c.At}
+	if !out.DryRun {
+		batch := []store.Accepted{made}
+		appended, err := r.store.Append(ctx, batch)
+		if err != nil {
+			return err
+		}
+		if r.wake != nil {
+			r.wake(batch, appended)
+		}
+		if !appended[0].RepeatOf.IsZero() {
+			return nil // made before, and its event isn't kept any more
+		}
+		one.Event = made.Event.ID.String()
+	}
+	out.Made++
+	if len(out.Missing) < reconcileShown {
+		out.Missing = append(out.Missing, one)
+	}
+	return nil
+}
+
+// request is what the provider would have sent.
+func request(c step.Change, now time.Time) *source.Request {
+	header := http.Header{"Content-Type": {"application/json"}, "X-Event-Type": {c.Type}}
+	return &source.Request{Method: http.MethodPost, Header: header, Body: c.Body, Now: now}
+}
+
+// seen are the types and objects of the source's stored events.
+func (r *reconciler) seen(ctx context.Context, name string, since time.Time, asked step.Poller) (map[string]bool, error) {
+	found := map[string]bool{}
+	filter := store.EventFilter{Source: name, Since: since, Limit: reconcileScan, Body: true}
+	for {
+		page, err := r.store.Events(ctx, filter)
+		if err != nil {
+			return nil, err
+		}
+		for i := range page {
+			e := &page[i]
+			vars, err := expr.EventVars(e, nil)
+			if err != nil {
+				continue // it says nothing of any object
+			}
+			found[e.Type+"\x00"+asked.ObjectOf(vars["data"])] = true
+		}
+		if len(page) < reconcileScan {
+			return found, nil
+		}
+		filter.Before = page[len(page)-1].Seq
+	}
+}
+
+func (a *App) reconciler() *reconciler {
+	return &reconciler{store: a.store, inForce: a.current.Load, match: a.match, wake: a.stored, now: time.Now}
+}
+
+// reconcileDue asks the providers of the sources that say how often.
+func (a *App) reconcileDue(ctx context.Context) {
+	last := map[string]time.Time{}
+	for wait(ctx, reconcileLook) {
+		for _, s := range a.current.Load().config.Sources {
+			if s.Reconcile <= 0 || time.Since(last[s.Name]) < s.Reconcile {
+				continue
+			}
+			last[s.Name] = time.Now()
+			out, err := a.reconciler().reconcile(ctx, api.Reconcile{Kind: s.Preset, Source: s.Name})
+			switch {
+			case err != nil && ctx.Err() == nil:
+				a.log.WarnContext(ctx, "reconciliation failed; it is tried again", "source", s.Name, "error", err)
+			case out.Made > 0:
+				a.log.WarnContext(ctx, "events were lost on the way, and are made now", "source", s.Name, "events", out.Made)
+			}
+		}
+	}
+}

@@ -1,0 +1,197 @@
+package dolibarr
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"time"
+
+	"relais/internal/step"
+)
+
+// fact is what an object's state tells of what happened to it.
+type fact struct {
+	code     string
+	statuses []int64 // nil for any
+	dates    []string
+}
+
+// facts are what can be told from the state of a kind of object. What leaves no date behind (a mail that was
+// sent, a line that changed, a deletion) can't be told.
+var facts = map[string][]fact{
+	"thirdparties": {{"COMPANY_CREATE", nil, []string{"date_creation"}}},
+	"proposals": {
+		{"PROPAL_CREATE", nil, []string{"date_creation", "datec"}},
+		{"PROPAL_VALIDATE", []int64{1, 2, 3, 4}, []string{"date_validation", "datev"}},
+		{"PROPAL_CLOSE_SIGNED", []int64{2, 4}, []string{"date_signature"}},
+		{"PROPAL_CLOSE_REFUSED", []int64{3}, []string{"date_cloture", "date_modification"}},
+	},
+	"orders": {
+		{"ORDER_CREATE", nil, []string{"date_creation"}},
+		{"ORDER_VALIDATE", []int64{1, 2, 3}, []string{"date_validation"}},
+		{"ORDER_CLOSE", []int64{3}, []string{"date_cloture", "date_modification"}},
+	},
+	"invoices": {
+		{"BILL_CREATE", nil, []string{"date_creation"}},
+		{"BILL_VALIDATE", []int64{1, 2, 3}, []string{"date_validation"}},
+		{"BILL_PAYED", []int64{2}, []string{"date_closing", "date_modification"}},
+		{"BILL_CANCEL", []int64{3}, []string{"date_closing", "date_modification"}},
+	},
+}
+
+const (
+	listSize = 100
+	maxLists = 200
+)
+
+// Changes implements step.Poller. It asks for what was changed since the day before, because Dolibarr
+// compares in its database's own time, and chooses by the dates that objects carry.
+func (c *Connection) Changes(ctx context.Context, since time.Time) ([]step.Change, error) {
+	var all []step.Change
+	for kind, list := range facts {
+		for page := 0; ; page++ {
+			if page == maxLists {
+				return nil, fmt.Errorf("there are more than %d %s since %s: choose a later time", maxLists*listSize, kind, since.Format(time.DateOnly))
+			}
+			found, err := c.list(ctx, "/"+kind, url.Values{
+				"sortfield": {"t.rowid"}, "sortorder": {"ASC"}, "limit": {strconv.Itoa(listSize)}, "page": {strconv.Itoa(page)},
+				"sqlfilters": {"(t.tms:>=:'" + since.AddDate(0, 0, -1).UTC().Format("20060102") + "')"},
+			})
+			if err != nil {
+				return nil, explained("list "+kind, err)
+			}
+			for _, o := range found {
+				if all, err = changesOf(all, o, list, since); err != nil {
+					return nil, err
+				}
+			}
+			if len(found) < listSize {
+				break
+			}
+		}
+	}
+	slices.SortStableFunc(all, func(a, b step.Change) int {
+		return cmp.Or(a.At.Compare(b.At), cmp.Compare(a.Type, b.Type), cmp.Compare(a.Object, b.Object))
+	})
+	return all, nil
+}
+
+func changesOf(all []step.Change, o object, list []fact, since time.Time) ([]step.Change, error) {
+	for _, f := range list {
+		at := time.Unix(o.number(f.dates...), 0)
+		if at.Before(since) || f.statuses != nil && !slices.Contains(f.statuses, o.status()) || o.number("id") <= 0 {
+			continue
+		}
+		body, err := json.Marshal(map[string]any{"triggercode": f.code, "object": clean(map[string]any(o))})
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, step.Change{Type: f.code, Object: strconv.FormatInt(o.number("id"), 10), At: at, Body: body})
+	}
+	return all, nil
+}
+
+// ObjectOf implements step.Poller.
+func (c *Connection) ObjectOf(data any) string {
+	body, _ := data.(map[string]any)
+	o, _ := body["object"].(map[string]any)
+	if o == nil || o["id"] == nil {
+		return ""
+	}
+	return fmt.Sprint(o["id"])
+}
+
+// explained gives a failed call the words of a failed step.
+func explained(doing string, err error) error {
+	var f *step.Failure
+	if errors.As(failure(doing, err), &f) {
+		return errors.New(f.Message)
+	}
+	return err
+}
+
+// fired are codes that Dolibarr calls for and doesn't list.
+var fired = []string{"BILL_CREATE", "ORDER_CREATE", "PAYMENT_CUSTOMER_CREATE", "PROPAL_CREATE"}
+
+// ErrNoWebhookAPI says that webhooks can't be set up through the API of this Dolibarr.
+var ErrNoWebhookAPI = errors.New("this Dolibarr has no webhooks in its API: the module Webhooks is off, or it is older than version 20")
+
+// Events implements step.Hooked.
+func (c *Connection) Events(ctx context.Context) ([]string, error) {
+	var known map[string]any
+	if err := c.read(ctx, http.MethodGet, "/webhook/triggers", nil, nil, &known); err != nil {
+		return nil, webhookError("list the triggers", err)
+	}
+	codes := slices.Clone(fired)
+	for code := range known {
+		codes = append(codes, code)
+	}
+	slices.Sort(codes)
+	return slices.Compact(codes), nil
+}
+
+func webhookError(doing string, err error) error {
+	var failed *apiError
+	if errors.As(err, &failed) && failed.noCall() {
+		return ErrNoWebhookAPI
+	}
+	return explained(doing, err)
+}
+
+// What a target of a webhook is: one that fails must not undo the user's action, and it is called by itself.
+const (
+	targetNonBlocking = 1
+	targetAutomatic   = 1
+)
+
+// Install implements step.Hooked. The target is known again by its label.
+func (c *Connection) Install(ctx context.Context, want step.Webhook, dry bool) (step.Installed, error) {
+	list, err := c.list(ctx, "/webhook", url.Values{"limit": {"100"}})
+	if err != nil {
+		return step.Installed{}, webhookError("list the webhooks", err)
+	}
+	codes := ""
+	for i, code := range want.Events {
+		if i > 0 {
+			codes += ","
+		}
+		codes += code
+	}
+	target := object{"label": want.Label, "url": want.URL, "trigger_codes": codes, "type": targetNonBlocking, "status": targetAutomatic}
+	for _, o := range list {
+		if o.text("label") != want.Label {
+			continue
+		}
+		out := step.Installed{Action: "unchanged", ID: o.text("id", "rowid")}
+		for _, name := range []string{"url", "trigger_codes", "type", "status"} {
+			if o.text(name) != fmt.Sprint(target[name]) {
+				out.Action, out.Changes = "updated", append(out.Changes, name)
+			}
+		}
+		if dry || out.Action == "unchanged" {
+			return out, nil
+		}
+		return out, webhookErrorOrNil("change the webhook", c.read(ctx, http.MethodPut, "/webhook/"+url.PathEscape(out.ID), nil, target, nil))
+	}
+	out := step.Installed{Action: "created"}
+	if dry {
+		return out, nil
+	}
+	var id any
+	err = c.read(ctx, http.MethodPost, "/webhook", nil, target, &id)
+	out.ID = object{"id": id}.text("id")
+	return out, webhookErrorOrNil("make the webhook", err)
+}
+
+func webhookErrorOrNil(doing string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return webhookError(doing, err)
+}

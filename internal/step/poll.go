@@ -1,0 +1,45 @@
+package step
+
+import (
+	"context"
+	"time"
+)
+
+// Change is something that happened in another system, as that system's webhook would have told of it.
+type Change struct {
+	Type   string // as the provider names it
+	Object string // the id of what changed
+	At     time.Time
+	Body   []byte // JSON
+}
+
+// Poller is a connection that can be asked what happened, for what its webhooks lost.
+type Poller interface {
+	// Changes lists what happened since then, oldest first.
+	Changes(ctx context.Context, since time.Time) ([]Change, error)
+	// ObjectOf finds the object that an event's data is about, "" where it says none.
+	ObjectOf(data any) string
+}
+
+// Webhook is what a provider is told to call.
+type Webhook struct {
+	Label  string
+	URL    string
+	Events []string // as the provider names them
+	Key    string   // that it signs with; "" where it can't
+}
+
+// Installed is what became of a webhook at its provider.
+type Installed struct {
+	Action  string   `json:"action"`            // created, updated or unchanged
+	ID      string   `json:"id,omitempty"`      // "" where nothing was made
+	Changes []string `json:"changes,omitempty"` // the names of what differed
+}
+
+// Hooked is a connection whose webhooks can be set up through its API.
+type Hooked interface {
+	// Events lists what can be subscribed to.
+	Events(ctx context.Context) ([]string, error)
+	// Install makes the webhook, or changes the one that calls the same place. With dry it only looks.
+	Install(ctx context.Context, want Webhook, dry bool) (Installed, error)
+}
