@@ -32,7 +32,7 @@ func catalogOf(presets source.Presets) (config.Catalog, error) {
 		})
 	}
 	for _, name := range presets.Names() {
-		p, err := presets.Load(name)
+		p, err := presets.Outline(name)
 		if err != nil {
 			return config.Catalog{}, err
 		}

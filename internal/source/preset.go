@@ -1,6 +1,7 @@
 package source
 
 import (
+	"bytes"
 	"embed"
 	"io/fs"
 	"slices"
@@ -259,6 +260,38 @@ func (p Presets) Names() []string {
 
 // Load reads one preset, strictly.
 func (p Presets) Load(name string) (*Preset, error) {
+	text, err := p.text(name)
+	if err != nil {
+		return nil, err
+	}
+	return ParsePreset(name, text)
+}
+
+// Outline reads one preset without its vectors, which are most of a file: a list of all presets is made at
+// every start. It counts on vectors that stand last; where they don't, the whole is read.
+func (p Presets) Outline(name string) (*Preset, error) {
+	text, err := p.text(name)
+	if err != nil {
+		return nil, err
+	}
+	outline, vectors, found := bytes.Cut(text, []byte("\ntests:\n"))
+	if found && lastKey(vectors) {
+		text = append(outline, '\n')
+	}
+	return ParsePreset(name, text)
+}
+
+// lastKey tells whether no other key follows these vectors: all that is theirs is indented.
+func lastKey(vectors []byte) bool {
+	for line := range bytes.Lines(vectors) {
+		if c := line[0]; c != ' ' && c != '\n' && c != '\r' && c != '#' {
+			return false
+		}
+	}
+	return true
+}
+
+func (p Presets) text(name string) ([]byte, error) {
 	if !slices.Contains(p.Names(), name) {
 		err := core.Errorf(core.CodeInvalid, "there is no preset %q: there are %s", name, strings.Join(p.Names(), ", "))
 		err.Field = "preset"
@@ -268,11 +301,7 @@ func (p Presets) Load(name string) (*Preset, error) {
 	if slices.Contains(p.Own(), name) {
 		from = p.own
 	}
-	text, err := fs.ReadFile(from, name+".yaml")
-	if err != nil {
-		return nil, err
-	}
-	return ParsePreset(name, text)
+	return fs.ReadFile(from, name+".yaml")
 }
 
 // ParsePreset reads a preset's text and checks that it compiles.

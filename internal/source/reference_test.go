@@ -2,6 +2,7 @@ package source
 
 import (
 	"net/url"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -17,6 +18,13 @@ func TestPresetsAreComplete(t *testing.T) {
 		p, err := presets.Load(name)
 		if err != nil {
 			t.Fatal(err)
+		}
+		outline, err := presets.Outline(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !reflect.DeepEqual(*outline, withoutTests(*p)) {
+			t.Errorf("%s: its outline is not what it says without its vectors, which must stand last", name)
 		}
 		if link, err := url.Parse(p.Docs); err != nil || link.Scheme != "https" || link.Host == "" {
 			t.Errorf("%s: docs %q is no link", name, p.Docs)
@@ -39,6 +47,11 @@ func TestPresetsAreComplete(t *testing.T) {
 			t.Errorf("%s: its vectors show an accepted request: %v, one of another sender refused: %v", name, accepted, refused)
 		}
 	}
+}
+
+func withoutTests(p Preset) Preset {
+	p.Tests = nil
+	return p
 }
 
 // The providers that relais promises to know.
