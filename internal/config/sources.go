@@ -88,7 +88,7 @@ func sourceKeys() []field[Source] {
 		many("allow_ips", "Addresses that may call; others are refused.",
 			aPrefix, func(s *Source) *[]netip.Prefix { return &s.AllowIPs }),
 		{
-			name: "verify", doc: "How requests are verified, in a preset's grammar; it goes before the preset's.",
+			name: "verify", doc: "How requests are verified, in the grammar of docs/verify.md; it goes before the preset's.",
 			shape: func(*schemaMaker) map[string]any { return map[string]any{"type": "object"} },
 			read: func(r *reader, n *node, path string, s *Source) {
 				if r.isMap(n, path) {
