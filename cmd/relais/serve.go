@@ -99,6 +99,13 @@ func (c *checkCommand) Run(p *program) error {
 		x.Path, x.Message = p.lang.say("warning", x.Path), p.lang.answer(x.Message)
 		p.printf("%s\n", problemLine(x))
 	}
+	for _, v := range cfg.Variables {
+		from := p.lang.say("environment")
+		if v.From != "" {
+			from = v.From
+		}
+		p.say("variable_used", v.Name, from)
+	}
 	p.say("checked", p.flags.Config, len(cfg.Sources), len(cfg.Connections), len(cfg.Routes))
 	return nil
 }

@@ -40,6 +40,8 @@ var answers = []struct {
 	{regexp.MustCompile(`^the variable (\w+) is not set: .*, or give it a default here: (.+)$`), "la variable $1 n'a pas de valeur : écrivez-la dans .env, à côté du fichier, ou dans l'environnement, ou donnez-lui ici une valeur par défaut : $2"},
 	{regexp.MustCompile(`^it still holds the starter's placeholder: write (\w+)=.*$`), "il reste la valeur d'attente de relais init : écrivez $1=… dans .env, à côté du fichier (une ligne qui commence par # ne compte pas), ou dans l'environnement"},
 	{regexp.MustCompile(`^(\S+) is not known to send ("[^"]*")(.*)$`), "$1 n'envoie pas, que l'on sache, $2$3"},
+	{regexp.MustCompile(`^WEBHOOK_PORT says another port: the file's is taken$`), "WEBHOOK_PORT donne un autre port : c'est celui du fichier qui compte"},
+	{regexp.MustCompile(`^it is not a port: allowed are 1 to 65535$`), "ce n'est pas un port : sont permis 1 à 65535"},
 	{regexp.MustCompile(`^(.+) can't be run here: nobody would be told of dead deliveries$`), "$1 ne peut pas être lancé ici : personne ne saurait qu'une livraison est morte"},
 	{regexp.MustCompile(`^the result of step ("[^"]*") has no ("[^"]*")(.*)$`), "le résultat de l'étape $1 n'a pas de $2$3"},
 	{regexp.MustCompile(`^no step ("[^"]*") stands before this one(.*)$`), "aucune étape $1 ne précède celle-ci$2"},

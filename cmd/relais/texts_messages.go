@@ -21,6 +21,8 @@ var messages = map[string]text{
 
 	"config_problems": {"problems in %[2]s: %[1]d", "erreurs dans %[2]s : %[1]d"},
 	"checked":         {"%s is right (sources: %d, connections: %d, routes: %d).", "%s est correct (sources : %d, connexions : %d, routes : %d)."},
+	"variable_used":   {"%s is taken from %s.", "%s vient de %s."},
+	"environment":     {"the environment", "l'environnement"},
 	"warning":         {"warning: %s", "attention : %s"},
 	"reloaded":        {"The configuration is in force.", "La configuration est en vigueur."},
 	"reloaded_but":    {"The configuration is in force, except for what needs a restart: %s", "La configuration est en vigueur, sauf ce qui attend un redémarrage : %s"},

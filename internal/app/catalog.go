@@ -9,7 +9,7 @@ import (
 )
 
 // secretVariables are the environment variables that presets' secrets default to.
-var secretVariables = map[string]string{"sellsy": "SELLSY_WEBHOOK_SECRET"}
+var secretVariables = map[string]string{"sellsy": "SELLSY_WEBHOOK_SECRET", "dolibarr": "WEBHOOK_SECRET"}
 
 // Catalog is all that a configuration may use with this relais.
 func Catalog() (config.Catalog, error) { return catalogOf(source.Embedded()) }

@@ -47,7 +47,17 @@ type Config struct {
 	// Warnings are what is allowed and is probably a mistake, in the order of the file.
 	Warnings Problems `json:"-"`
 
+	// Variables are those that the configuration was made with, by name.
+	Variables []Variable `json:"-"`
+
 	places map[string]Place
+}
+
+// Variable is an environment variable that had a value and was asked for; the value itself isn't kept.
+type Variable struct {
+	Name string
+	// From is the .env file that holds it, or "" where the process's environment does.
+	From string
 }
 
 // Place is where something stands in the file.

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"io/fs"
+	"maps"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -25,12 +26,31 @@ func Load(path string, env func(string) (string, bool), catalog Catalog) (*Confi
 			return nil, Problems{{Place: Place{File: path}, Message: message}}
 		}
 	}
-	all, problems := withDotenv(env, filepath.Join(dir, ".env"))
-	c, more := read(path, dir, text, all, catalog)
+	dotenv := filepath.Join(dir, ".env")
+	all, problems := withDotenv(env, dotenv)
+	used := map[string]string{}
+	c, more := read(path, dir, text, noting(used, env, all, dotenv), catalog)
 	if problems = append(problems, more...); len(problems) > 0 {
 		return nil, problems
 	}
+	for _, name := range slices.Sorted(maps.Keys(used)) {
+		c.Variables = append(c.Variables, Variable{Name: name, From: used[name]})
+	}
 	return c, nil
+}
+
+// noting notes which variables were asked for and had a value, and where it came from.
+func noting(used map[string]string, env, all lookup, dotenv string) lookup {
+	return func(name string) (string, bool) {
+		value, set := all(name)
+		if set && value != "" {
+			used[name] = dotenv
+			if _, own := env(name); own {
+				used[name] = ""
+			}
+		}
+		return value, set
+	}
 }
 
 func read(path, dir string, text []byte, env lookup, catalog Catalog) (*Config, Problems) {
@@ -45,6 +65,7 @@ func read(path, dir string, text []byte, env lookup, catalog Catalog) (*Config, 
 	r.checkSelectors(c)
 	r.checkSteps(c, root)
 	r.logLevel(c)
+	r.port(c, root)
 	if c.Dev && PublicAddress(c.Listen) {
 		r.fault(r.places["dev"], "dev", "dev: true is refused with the public listen address %s: write listen: 127.0.0.1:3000", c.Listen)
 	}
@@ -81,4 +102,24 @@ func (r *reader) logLevel(c *Config) {
 		return
 	}
 	c.Log.Level = level
+}
+
+// port lets WEBHOOK_PORT say where to listen. A file that says it too is right: it is what people look at.
+func (r *reader) port(c *Config, root *node) {
+	port, set := r.env("WEBHOOK_PORT")
+	if !set || port == "" {
+		return
+	}
+	listen, err := parseAddress(":" + port)
+	if err != nil || port == "0" {
+		r.fault(Place{File: "environment"}, "WEBHOOK_PORT", "it is not a port: allowed are 1 to 65535")
+		return
+	}
+	if slices.ContainsFunc(root.entries, func(e entry) bool { return e.key == "listen" }) {
+		if !strings.HasSuffix(c.Listen, listen) {
+			r.warn(r.places["listen"], "listen", "WEBHOOK_PORT says another port: the file's is taken")
+		}
+		return
+	}
+	c.Listen = listen
 }

@@ -16,6 +16,7 @@ func Reference(catalog Catalog) []byte {
 		"`${VAR}` and `${VAR:-default}` take a value from the environment or from `.env` beside the file; `$${` is the text `${`.\n" +
 		"`${{ }}` holds an [expression](expressions.md). Durations are written `10s`, `5m`, `72h`, `30d`; sizes `64MiB`, `1MB`;\n" +
 		"rates `10/s`, `100/m`. Where a key is a secret, the key with `_file` behind it names a file that holds it.\n")
+	writeVariables(&b, catalog)
 	writeKeys(&b, s, "The file", "", topKeys())
 	writeKeys(&b, s, "`ingest`", "Bounds of what comes in.", ingestKeys())
 	writeKeys(&b, s, "`ingest.rejections`", "Bounds of what refused requests may take.", rejectionKeys())
@@ -78,5 +79,25 @@ func writePresets(b *bytes.Buffer, catalog Catalog) {
 			path = "`" + p.Path + "`"
 		}
 		fmt.Fprintf(b, "| `%s` | %s | %s | %s |\n", p.Name, p.Doc, path, secret)
+	}
+}
+
+// writeVariables lists what is taken from the environment without a word in the file.
+func writeVariables(b *bytes.Buffer, catalog Catalog) {
+	b.WriteString("\n## Variables\n\nThese are taken from the environment, or from `.env`, where the file says nothing else; `relais check` tells which were.\n\n" +
+		"| variable | |\n|---|---|\n" +
+		"| `WEBHOOK_PORT` | `listen`: the port on all addresses. A `listen` in the file goes before it, with a warning. |\n" +
+		"| `LOG_LEVEL` | `log.level`; it goes before the file. |\n")
+	for _, p := range catalog.Presets {
+		if p.SecretEnv != "" {
+			fmt.Fprintf(b, "| `%s` | `secret` of sources with the preset `%s`. |\n", p.SecretEnv, p.Name)
+		}
+	}
+	for _, c := range catalog.Connections {
+		for _, param := range c.Params {
+			if name := c.Env[param.Name]; name != "" {
+				fmt.Fprintf(b, "| `%s` | `%s` of connections of the kind `%s`. |\n", name, param.Name, c.Name)
+			}
+		}
 	}
 }

@@ -16,7 +16,7 @@ func topKeys() []field[Config] {
 	return []field[Config]{
 		one("public_url", "The URL under which the world reaches relais: for providers that sign URLs, and for links.",
 			aURL, func(c *Config) *string { return &c.PublicURL }),
-		oneWith("listen", ":3000", "Where sources call, and /health.",
+		oneWith("listen", ":3000", "Where sources call, and /health. Left out, the environment's WEBHOOK_PORT gives the port.",
 			anAddress, func(c *Config) *string { return &c.Listen }),
 		oneWith("admin_listen", "127.0.0.1:3001", "Where /health, /ready and /metrics answer; off opens nothing. The control API stands on the Unix socket in the data folder alone.",
 			anAddressOrOff, func(c *Config) *string { return &c.AdminListen }),
