@@ -26,6 +26,7 @@ import (
 	"relais/internal/lane"
 	"relais/internal/source"
 	"relais/internal/step"
+	"relais/internal/step/alert"
 	"relais/internal/store"
 	"relais/internal/store/spool"
 	"relais/internal/store/sqlite"
@@ -70,11 +71,13 @@ type App struct {
 	metrics *telemetry.Metrics
 	// narrator writes the line of each attempt.
 	narrator *narrator
-	store    store.Store
-	ingest   *ingest.Ingest
-	lanes    *lane.Lanes
-	node     string
-	started  time.Time
+	// desk keeps which alerts were sent.
+	desk    *alert.Desk
+	store   store.Store
+	ingest  *ingest.Ingest
+	lanes   *lane.Lanes
+	node    string
+	started time.Time
 
 	// begun is the configuration of the start, some of which stays in force until the next one.
 	begun   *config.Config
@@ -106,6 +109,7 @@ func New(ctx context.Context, o Options) (*App, error) {
 		node: nodeName(shared(cfg)), fanOutWake: make(chan struct{}, 1),
 	}
 	a.narrator = &narrator{log: log.Logger}
+	a.desk = alert.NewDesk(alert.Options{Log: log.Logger, Count: a.metrics.Alert})
 	a.setNotReady("starting")
 	if err := makeData(o.Data); err != nil {
 		return nil, err
@@ -179,8 +183,24 @@ func nodeName(shared bool) string {
 	return name
 }
 
-func (a *App) stepOptions() step.Options {
-	return step.Options{Node: a.node, Store: a.narrator.watch(a.store), Log: a.log.Logger, Now: time.Now}
+func (a *App) stepOptions() wiring {
+	return wiring{
+		Options: step.Options{Node: a.node, Store: a.narrator.watch(a.store), Log: a.log.Logger, Now: time.Now},
+		emit:    a.emit, desk: a.desk,
+	}
+}
+
+// emit stores an event of relais' own. The spool isn't for it: a step that can't store is run again.
+func (a *App) emit(ctx context.Context, accepted store.Accepted) (store.Appended, error) {
+	matched := a.match(&accepted.Event)
+	accepted.Deliveries, accepted.FanOut, accepted.RouteSet = matched.Deliveries, matched.FanOut, matched.RouteSet
+	batch := []store.Accepted{accepted}
+	results, err := a.store.Append(ctx, batch)
+	if err != nil {
+		return store.Appended{}, err
+	}
+	a.stored(batch, results)
+	return results[0], nil
 }
 
 // assemble makes the parts around the store.

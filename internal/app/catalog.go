@@ -16,7 +16,7 @@ func Catalog() (config.Catalog, error) { return catalogOf(source.Embedded()) }
 
 // catalogOf is the catalog with these presets.
 func catalogOf(presets source.Presets) (config.Catalog, error) {
-	kinds := registry(nil)
+	kinds := registry(nil, wiring{})
 	catalog := config.Catalog{CheckSource: func(s config.Source) error {
 		_, err := source.Compile(s, presets)
 		return err

@@ -78,15 +78,15 @@ func (p peer) claim() []store.Claimed {
 // accepted is an event that somebody sent.
 func accepted(deliveries ...store.NewDelivery) store.Accepted {
 	return store.Accepted{Deliveries: deliveries, Event: core.Event{
-		ID: core.NewEventID(), Tenant: core.DefaultTenant, Source: "app", Type: "stock", ReceivedAt: time.Now(), Format: core.FormatJSON, Body: []byte("{}"),
+		ID: core.NewEventID(), Tenant: core.DefaultTenant, Source: "shop", Type: "stock", ReceivedAt: time.Now(), Format: core.FormatJSON, Body: []byte("{}"),
 	}}
 }
 
 const (
-	aSource  = "sources: {app: {auth: none}}\n"
-	oneRoute = "routes: {own: {on: app/other, steps: [{use: http/request, with: {url: \"http://127.0.0.1:1/\"}}]}}\n"
+	aSource  = "sources: {shop: {auth: none}}\n"
+	oneRoute = "routes: {own: {on: shop/other, steps: [{use: http/request, with: {url: \"http://127.0.0.1:1/\"}}]}}\n"
 	fifo     = `routes:
-  fifo: {on: app/stock, fifo: true, steps: [{use: http/request, with: {url: "http://127.0.0.1:1/"}}]}
+  fifo: {on: shop/stock, fifo: true, steps: [{use: http/request, with: {url: "http://127.0.0.1:1/"}}]}
 `
 )
 
@@ -132,7 +132,7 @@ func TestAnOrderToFanOutIsWorkedOffWithItsOwnRoutes(t *testing.T) {
 	routes := func(names ...string) string {
 		text := aSource + "routes:\n"
 		for _, name := range names {
-			text += "  " + name + ": {on: app/stock, steps: [{use: http/request, with: {url: \"http://127.0.0.1:1/\"}}]}\n"
+			text += "  " + name + ": {on: shop/stock, steps: [{use: http/request, with: {url: \"http://127.0.0.1:1/\"}}]}\n"
 		}
 		return text
 	}
@@ -198,7 +198,7 @@ func TestRoutesOfANewerVersionAreLeftToItsNodes(t *testing.T) {
 		}
 		return len(nodes) == 1 && bytes.Contains(nodes[0].Told, []byte(`"unread"`)) && bytes.Contains(nodes[0].Told, []byte(newer))
 	})
-	response, err := socketClient(r.at.Socket).Post("http://relais/api/v1/replay", "application/json", strings.NewReader(`{"source":"app"}`))
+	response, err := socketClient(r.at.Socket).Post("http://relais/api/v1/replay", "application/json", strings.NewReader(`{"source":"shop"}`))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -236,7 +236,7 @@ func TestRoutesOfANewerVersionAreLeftToItsNodes(t *testing.T) {
 // send posts an event to the source app.
 func (r *running) send(typ string) int {
 	r.t.Helper()
-	request, err := http.NewRequestWithContext(r.t.Context(), http.MethodPost, "http://"+r.at.Listen+"/in/app", strings.NewReader(`{"type":"`+typ+`"}`))
+	request, err := http.NewRequestWithContext(r.t.Context(), http.MethodPost, "http://"+r.at.Listen+"/in/shop", strings.NewReader(`{"type":"`+typ+`"}`))
 	if err != nil {
 		r.t.Fatal(err)
 	}

@@ -16,8 +16,10 @@ import (
 	"relais/internal/route"
 	"relais/internal/source"
 	"relais/internal/step"
+	"relais/internal/step/alert"
 	"relais/internal/step/dolibarr"
 	"relais/internal/step/email"
+	"relais/internal/step/emit"
 	"relais/internal/step/httpreq"
 	"relais/internal/step/meilisearch"
 	"relais/internal/step/n8n"
@@ -51,17 +53,24 @@ type program struct {
 	steps    *step.Program
 }
 
+// wiring is what steps need of the running relais. Where they are only asked what they take it is empty.
+type wiring struct {
+	step.Options
+	emit emit.Emitter
+	desk *alert.Desk
+}
+
 // registry lists the kinds of steps and connections of this relais. They call out through e, which may
 // be nil where they are only asked what they take.
-func registry(e *egress.Egress) *step.Registry {
+func registry(e *egress.Egress, w wiring) *step.Registry {
 	return step.NewRegistry(
-		[]step.Kind{sellsy.CreateInvoice(), dolibarr.Get(), dolibarr.CreateInvoice(), httpreq.Request(e), slack.Post(e), email.Send(), redis.Command(), n8n.Trigger(e), meilisearch.Index(e)},
-		[]step.ConnectionKind{sellsy.ConnectionKind(e.Client()), dolibarr.ConnectionKind(e.Client()), slack.Connection(), email.Connection(e), redis.Connection(e), n8n.Connection(), meilisearch.Connection()},
+		[]step.Kind{sellsy.CreateInvoice(), dolibarr.Get(), dolibarr.CreateInvoice(), httpreq.Request(e), slack.Post(e), email.Send(), redis.Command(), n8n.Trigger(e), meilisearch.Index(e), emit.Emit(w.emit), alert.Alert(w.desk)},
+		[]step.ConnectionKind{sellsy.ConnectionKind(e.Client()), dolibarr.ConnectionKind(e.Client()), slack.Connection(e), email.Connection(e), redis.Connection(e), n8n.Connection(), meilisearch.Connection()},
 	)
 }
 
 // build makes a generation, or says everything that keeps it from being made.
-func build(c *config.Config, options step.Options, now time.Time) (*generation, error) {
+func build(c *config.Config, w wiring, now time.Time) (*generation, error) {
 	g := &generation{config: c, loadedAt: now, programs: map[core.Destination]program{}, hide: telemetry.Hiding(revealed(c.Secrets))}
 	var problems config.Problems
 	note := func(field string, err error) {
@@ -77,18 +86,18 @@ func build(c *config.Config, options step.Options, now time.Time) (*generation, 
 	}
 	if len(problems) == 0 {
 		g.known = source.NewKnown(g.sources)
-		options.Normalized = g.known.Normalized
+		w.Options.Normalized = g.known.Normalized
 	}
 	var err error
 	g.egress, err = egress.New(egress.Options{
-		Trusted: registry(nil).TrustedHosts(c.Connections, c.Routes), Dev: c.Dev,
+		Trusted: registry(nil, w).TrustedHosts(c.Connections, c.Routes), Dev: c.Dev,
 	})
 	note("connections", err)
-	kinds := registry(g.egress)
+	kinds := registry(g.egress, w)
 	g.connections, err = kinds.Open(c.Connections)
 	note("connections", err)
 	for _, r := range c.Routes {
-		steps, err := step.Compile(r, kinds, g.connections, options)
+		steps, err := step.Compile(r, kinds, g.connections, w.Options)
 		note("routes."+r.Name, err)
 		g.programs[route.Destination(r.Name)] = program{settings: laneSettings(&r), steps: steps}
 	}
@@ -161,6 +170,6 @@ func problemsOf(c *config.Config, field string, err error) config.Problems {
 }
 
 // quietSteps are for programs that are compiled to be checked and never run.
-func quietSteps() step.Options {
-	return step.Options{Log: slog.New(slog.DiscardHandler), Now: time.Now}
+func quietSteps() wiring {
+	return wiring{Options: step.Options{Log: slog.New(slog.DiscardHandler), Now: time.Now}}
 }

@@ -29,7 +29,7 @@ func TestGeneratedPagesAreFresh(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, want := range map[string][]byte{
-		"steps.md":           step.Reference(registry(nil)),
+		"steps.md":           step.Reference(registry(nil, wiring{})),
 		"providers.md":       providers,
 		"configuration.md":   config.Reference(catalog),
 		"relais.schema.json": schema,

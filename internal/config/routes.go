@@ -204,6 +204,9 @@ func (r *reader) checkSelectors(c *Config) {
 		for i, on := range route.On {
 			selector, err := core.ParseSelector(on)
 			at := fmt.Sprintf("%s[%d]", join(join("routes", route.Name), "on"), i)
+			if err == nil && selector.Source.String() == core.AppSource {
+				continue // relais' own events, which need no source of the file
+			}
 			if err == nil && !r.resolve(c, route, i, selector, at) {
 				r.checkType(c, selector, at)
 			}

@@ -38,6 +38,9 @@ func sourcesKey() field[Config] {
 		read: func(r *reader, n *node, path string, c *Config) {
 			r.named(n, path, func(name string, value *node, at string) {
 				s := Source{Name: name}
+				if name == core.AppSource {
+					r.fault(r.places[at], at, "the name %s is kept for the events that relais makes itself (event/emit): give the source another one", name)
+				}
 				before := len(r.problems)
 				readObject(r, value, at, sourceKeys(), &s)
 				r.checkSource(&s, at, len(r.problems) == before)

@@ -5,6 +5,10 @@ import "time"
 // DefaultTenant owns everything until there are more.
 const DefaultTenant = "default"
 
+// AppSource is the source of the events that relais makes itself: those of event/emit. No source of a
+// configuration may be called so, and what comes in can't pretend to be of it.
+const AppSource = "app"
+
 // DataFormat says how event.data is read from the body. It is stored with the event, so that a later
 // change of the source doesn't change what an event means.
 type DataFormat string

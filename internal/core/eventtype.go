@@ -43,6 +43,9 @@ func NormalizeType(native string) string {
 	return string(out)
 }
 
+// IsType tells whether a name follows the grammar of event types as it stands.
+func IsType(name string) bool { return isNormalType(name) }
+
 func isNormalType(s string) bool {
 	if s == "" || len(s) > MaxTypeLength {
 		return false

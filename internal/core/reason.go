@@ -36,6 +36,7 @@ const (
 	ReasonExhausted   Reason = "exhausted"         // the schedule's last attempt failed
 	ReasonCancelled   Reason = "cancelled"         // by a person
 	ReasonSkipped     Reason = "skipped"           // nothing to do
+	ReasonLoop        Reason = "loop"              // events that make events, too deep
 	ReasonInternal    Reason = "internal_error"    // a fault of relais, logged
 )
 

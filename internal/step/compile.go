@@ -124,8 +124,14 @@ func (c *routeCompiler) step(s *config.Step, before []string, failure bool, path
 		c.faults.add(path+".on_unknown", "it is for steps of class %q; %s is of class %q here", ClassAtLeastOnce, kind.Name, out.class)
 	}
 	out.when = c.condition(s.When, before, failure, path+".when")
+	sound := len(c.faults)
 	c.params(&out, before, failure, path+".with")
 	var err error
+	if kind.Choose != nil && len(c.faults) == sound {
+		if out.connection, err = kind.Choose(s.With, c.connections); err != nil {
+			c.faults.add(path+".with", "%w", err)
+		}
+	}
 	if out.definition, err = definition(s, out.connectionName); err != nil {
 		c.faults.add(path+".with", "%w", err)
 	}

@@ -48,6 +48,9 @@ type Kind struct {
 	// for something else is refused when the configuration is checked.
 	Result []string
 	Run    func(ctx context.Context, call *Call) (Result, error)
+	// Choose finds what the step acts on where its parameters say it: they are the file's own, and all is the
+	// opened connections. What it returns is the call's Connection. nil where Connection says it all.
+	Choose func(with map[string]any, all Connections) (any, error)
 	// Hosts names the hosts that stand literally in the parameters, as egress.Options.Trusted takes
 	// them; nil for none. They are read from the file's text: never from an evaluated value.
 	Hosts func(with map[string]any) []string
@@ -146,6 +149,22 @@ type ConnectionKind struct {
 	Env map[string]string
 	// Hosts names the hosts that the settings point at, as egress.Options.Trusted takes them.
 	Hosts func(settings map[string]any) []string
+}
+
+// Notice is word to people.
+type Notice struct {
+	Title, Text string
+	// To are addresses, where the way there needs some.
+	To []string
+	// Key is the same for repeats of one notice.
+	Key string
+}
+
+// Teller is an opened connection by which people can be told something.
+type Teller interface {
+	// NeedsTo tells whether a notice must have addresses.
+	NeedsTo() bool
+	Tell(ctx context.Context, notice Notice) error
 }
 
 // Disposition says what a failure means for the delivery.

@@ -25,7 +25,7 @@ var attemptReasons = []core.Reason{
 	core.ReasonInvalidData, core.ReasonStatement, core.ReasonRows, core.ReasonBusy, core.ReasonNotReady,
 	core.ReasonRolledBack, core.ReasonUnknown, core.ReasonSettling, core.ReasonHeld,
 	core.ReasonDuplicate, core.ReasonAmbiguous, core.ReasonInterrupted, core.ReasonMaxAge, core.ReasonExhausted,
-	core.ReasonCancelled, core.ReasonInternal,
+	core.ReasonCancelled, core.ReasonLoop, core.ReasonInternal,
 }
 
 func (m *Metrics) newLanes() {
@@ -37,6 +37,12 @@ func (m *Metrics) newLanes() {
 	}, []string{"kind"})
 	m.registry.MustRegister(duration)
 	m.dead = m.counters("relais_dead_total", "Deliveries that ended as dead.", "kind")
+	m.alerts = m.counters("relais_alerts_total", "Alerts of routes, by level, and whether they were sent, counted with others, only logged, or failed.", "level", "result")
+	for _, level := range []string{"info", "warning", "error", "critical"} {
+		for _, result := range []string{"sent", "counted", "logged", resultFailed} {
+			m.alerts.WithLabelValues(level, result)
+		}
+	}
 	m.onDead = m.counters("relais_on_dead_total", "Times that someone was told of a dead delivery, by how it went.", "result")
 	for _, result := range []string{resultOK, resultFailed} {
 		m.onDead.WithLabelValues(result)
@@ -85,6 +91,9 @@ func (m *Metrics) Dead(kind core.DestinationKind) {
 		a.dead.Inc()
 	}
 }
+
+// Alert counts an alert of that level, and what became of it: sent, counted, logged or failed.
+func (m *Metrics) Alert(level, result string) { m.alerts.WithLabelValues(level, result).Inc() }
 
 // OnDead notes how telling someone of a dead delivery went.
 func (m *Metrics) OnDead(err error) { m.onDead.WithLabelValues(resultOf(err)).Inc() }

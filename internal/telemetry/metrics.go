@@ -32,6 +32,7 @@ type Metrics struct {
 	running prometheus.Gauge
 	dead    *prometheus.CounterVec
 	onDead  *prometheus.CounterVec
+	alerts  *prometheus.CounterVec
 
 	rejectionsLost prometheus.Counter
 	inFlight       prometheus.Gauge

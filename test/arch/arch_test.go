@@ -52,6 +52,8 @@ var order = map[string][]string{
 	"internal/step/email/mailtest": {},
 	"internal/step/redis":          stepKind,
 	"internal/step/n8n":            stepKind,
+	"internal/step/alert":          stepKind,
+	"internal/step/emit":           stepKind,
 	"internal/step/meilisearch":    stepKind,
 	// It imitates Meilisearch, and knows none of relais.
 	"internal/step/meilisearch/meilitest": {},

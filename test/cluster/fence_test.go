@@ -25,7 +25,7 @@ func TestStalledNodesOutcomeIsRefused(t *testing.T) {
 		return http.StatusBadRequest
 	})
 	c := newCluster(t)
-	routes := "routes:\n" + r.route("stock", "app/stock", "")
+	routes := "routes:\n" + r.route("stock", "shop/stock", "")
 	stalled := c.node("stalled", routes).start()
 	stalled.accept(message{Type: "stock", Key: "a", N: 1})
 	<-reached

@@ -97,7 +97,7 @@ func TestVersionsWorkSideBySide(t *testing.T) {
 	binaries := map[string]string{"previous": previous(t), "current": current(t), "next": next(t)}
 	c := newCluster(t)
 	r := receive(t, nil)
-	routes := "routes:\n" + r.route("stock", "app/stock", "")
+	routes := "routes:\n" + r.route("stock", "shop/stock", "")
 	start := func(name string) *node {
 		n := c.node(name, routes)
 		n.binary = binaries[name]

@@ -37,7 +37,7 @@ store: "%s"
 log: {level: info, format: json}
 lanes: {ready_delay: 0s, interrupted: 1000, breaker_after: 100000}
 sources:
-  app: {auth: none}
+  shop: {auth: none}
 `
 	ingestSettings = "ingest: {address_rate: 100000/s, address_burst: 100000%s}\n"
 )
@@ -276,7 +276,7 @@ func (n *node) send(m message) (int, http.Header) {
 	if err != nil {
 		return 0, nil
 	}
-	request, err := http.NewRequestWithContext(context.Background(), http.MethodPost, "http://"+n.listen+"/in/app", bytes.NewReader(body))
+	request, err := http.NewRequestWithContext(context.Background(), http.MethodPost, "http://"+n.listen+"/in/shop", bytes.NewReader(body))
 	if err != nil {
 		return 0, nil
 	}

@@ -33,8 +33,8 @@ func TestLastUpdateWinsThroughRetriesAndATakeOver(t *testing.T) {
 		return http.StatusOK
 	})
 	c := newCluster(t)
-	routes := "routes:\n" + r.route("stock", "app/stock", "    order_by: \"${{ event.data.key }}\"\n    window: 48\n") +
-		r.route("queue", "app/queue", "    fifo: true\n")
+	routes := "routes:\n" + r.route("stock", "shop/stock", "    order_by: \"${{ event.data.key }}\"\n    window: 48\n") +
+		r.route("queue", "shop/queue", "    fifo: true\n")
 	kept, killed := c.node("kept", routes).start(), c.node("killed", routes).start()
 	s := &ordered{kept: kept, killed: killed}
 	s.run(t)

@@ -62,7 +62,7 @@ func (p *past) append(at time.Time, route string, n int) {
 		p.must(err)
 		batch = append(batch, store.Accepted{
 			Event: core.Event{
-				ID: core.NewEventID(), Tenant: core.DefaultTenant, Source: "app", Type: "stock", ReceivedAt: at, Format: core.FormatJSON,
+				ID: core.NewEventID(), Tenant: core.DefaultTenant, Source: "shop", Type: "stock", ReceivedAt: at, Format: core.FormatJSON,
 				Header: []byte("Content-Type: application/json\r\n"), Body: body,
 			},
 			RouteSet: "past",
@@ -109,7 +109,7 @@ func TestDayIsDroppedBesideItsDeliveriesAndReaders(t *testing.T) {
 	c := newCluster(t)
 	p := c.live()
 	reader := c.read()
-	routes := "routes:\n" + r.route("late", "app/never", "") + r.route("dead", "app/never", "") + r.route("stock", "app/stock", "")
+	routes := "routes:\n" + r.route("late", "shop/never", "") + r.route("dead", "shop/never", "") + r.route("stock", "shop/stock", "")
 	n := c.node("node", routes).start()
 	slowest := n.acceptUntil(t, "retention failed")
 	told := n.logged("retention failed")

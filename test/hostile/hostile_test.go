@@ -12,8 +12,10 @@ import (
 	"relais/internal/core"
 	"relais/internal/egress"
 	"relais/internal/step"
+	"relais/internal/step/alert"
 	"relais/internal/step/dolibarr"
 	"relais/internal/step/email"
+	"relais/internal/step/emit"
 	"relais/internal/step/httpreq"
 	"relais/internal/step/meilisearch"
 	"relais/internal/step/n8n"
@@ -37,6 +39,8 @@ var table = map[string]struct {
 	"redis/command":           {"as an argument, to the byte, alone and in a transaction", redisCommand},
 	"n8n/trigger":             {"in its part of the path, or in the JSON, to the byte; or refused before the call", n8nTrigger},
 	"meilisearch/index":       {"as a member of a document, to the byte; as an id only where Meilisearch's grammar has it", meilisearchIndex},
+	"alert":                   {"as text, escaped for Slack, cut past 8 KiB; its title in one line", alertStep},
+	"event/emit":              {"in the event's data, to the byte; as a type only by the grammar of types", eventEmit},
 	"sellsy/create-invoice":   {"not at all: an estimate's number has digits only", sellsyInvoice},
 	"dolibarr/get":            {"not at all: an id has digits only", dolibarrStep("dolibarr/get", "id", map[string]any{"object": "invoices"})},
 	"dolibarr/create-invoice": {"not at all: a proposal's id has digits only", dolibarrStep("dolibarr/create-invoice", "proposal", nil)},
@@ -45,8 +49,8 @@ var table = map[string]struct {
 // kinds are those of the table's rows.
 func kinds(e *egress.Egress) *step.Registry {
 	return step.NewRegistry(
-		[]step.Kind{httpreq.Request(e), email.Send(), slack.Post(e), sellsy.CreateInvoice(), dolibarr.Get(), dolibarr.CreateInvoice(), redis.Command(), n8n.Trigger(e), meilisearch.Index(e)},
-		[]step.ConnectionKind{email.Connection(e), slack.Connection(), sellsy.ConnectionKind(e.Client()), dolibarr.ConnectionKind(e.Client()), redis.Connection(e), n8n.Connection(), meilisearch.Connection()},
+		[]step.Kind{httpreq.Request(e), email.Send(), slack.Post(e), sellsy.CreateInvoice(), dolibarr.Get(), dolibarr.CreateInvoice(), redis.Command(), n8n.Trigger(e), meilisearch.Index(e), emit.Emit(emitted.emit), alert.Alert(alert.NewDesk(alert.Options{}))},
+		[]step.ConnectionKind{email.Connection(e), slack.Connection(e), sellsy.ConnectionKind(e.Client()), dolibarr.ConnectionKind(e.Client()), redis.Connection(e), n8n.Connection(), meilisearch.Connection()},
 	)
 }
 

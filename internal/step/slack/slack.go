@@ -15,6 +15,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"relais/internal/config"
@@ -45,8 +46,8 @@ func Post(e *egress.Egress) step.Kind {
 	}
 }
 
-// Connection is the kind slack: an incoming webhook.
-func Connection() step.ConnectionKind {
+// Connection is the kind slack: an incoming webhook, called through e.
+func Connection(e *egress.Egress) step.ConnectionKind {
 	return step.ConnectionKind{
 		Name: "slack",
 		Doc:  "A Slack incoming webhook.",
@@ -58,7 +59,7 @@ func Connection() step.ConnectionKind {
 			if err != nil {
 				return nil, err
 			}
-			return config.NewSecret(u.String()), nil
+			return &connection{address: config.NewSecret(u.String()), egress: e}, nil
 		},
 		Hosts: func(settings map[string]any) []string {
 			u, err := webhook(settings)
@@ -68,6 +69,23 @@ func Connection() step.ConnectionKind {
 			return []string{u.Scheme + "://" + u.Host}
 		},
 	}
+}
+
+type connection struct {
+	address config.Secret
+	egress  *egress.Egress
+}
+
+// NeedsTo is false: the webhook has its channel.
+func (c *connection) NeedsTo() bool { return false }
+
+// Tell posts a notice as text: nothing in it is Slack's markup.
+func (c *connection) Tell(ctx context.Context, notice step.Notice) error {
+	text := entities.Replace(notice.Text)
+	if notice.Title != "" {
+		text = "*" + entities.Replace(notice.Title) + "*\n" + text
+	}
+	return c.send(ctx, c.egress.Client(), map[string]string{"text": cut(text)}, time.Now)
 }
 
 func webhook(settings map[string]any) (*url.URL, error) {
@@ -83,29 +101,40 @@ func webhook(settings map[string]any) (*url.URL, error) {
 }
 
 func post(ctx context.Context, call *step.Call, client *http.Client) (step.Result, error) {
-	address, _ := call.Connection.(config.Secret)
+	c, ok := call.Connection.(*connection)
+	if !ok {
+		return nil, fmt.Errorf("slack/post got a connection of type %T", call.Connection)
+	}
 	text, _ := call.With["text"].(string)
 	message := map[string]string{"text": cut(text)}
 	if channel, ok := call.With["channel"].(string); ok {
 		message["channel"] = channel
 	}
+	if err := c.send(ctx, client, message, call.Now); err != nil {
+		return nil, err
+	}
+	return step.Result{}, nil
+}
+
+// send makes the one call.
+func (c *connection) send(ctx context.Context, client *http.Client, message map[string]string, now func() time.Time) error {
 	body, err := json.Marshal(message)
 	if err != nil {
-		return nil, fmt.Errorf("encode a Slack message: %w", err)
+		return fmt.Errorf("encode a Slack message: %w", err)
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, address.Reveal(), bytes.NewReader(body))
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.address.Reveal(), bytes.NewReader(body))
 	if err != nil {
-		return nil, &step.Failure{Disposition: step.Final, Reason: core.ReasonParameter, Message: "Slack: the webhook's address can't be used"}
+		return &step.Failure{Disposition: step.Final, Reason: core.ReasonParameter, Message: "Slack: the webhook's address can't be used"}
 	}
 	req.Header.Set("Content-Type", "application/json")
 	resp, err := client.Do(req)
 	if err != nil {
-		return nil, callFailure(err)
+		return callFailure(err)
 	}
 	defer func() { _ = resp.Body.Close() }()
 	said, err := io.ReadAll(io.LimitReader(resp.Body, 200))
 	if resp.StatusCode == http.StatusOK {
-		return step.Result{}, nil // its word is "ok"; the status alone decides
+		return nil // its word is "ok"; the status alone decides
 	}
 	if err != nil {
 		said = nil
@@ -115,12 +144,12 @@ func post(ctx context.Context, call *step.Call, client *http.Client) (step.Resul
 	switch {
 	case resp.StatusCode == http.StatusTooManyRequests:
 		failure.Disposition, failure.Reason = step.Retry, core.ReasonRateLimited
-		failure.After = egress.RetryAfter(resp.Header, call.Now())
+		failure.After = egress.RetryAfter(resp.Header, now())
 	case resp.StatusCode >= 500:
 		failure.Disposition = step.Retry
-		failure.After = egress.RetryAfter(resp.Header, call.Now())
+		failure.After = egress.RetryAfter(resp.Header, now())
 	}
-	return nil, failure
+	return failure
 }
 
 func callFailure(err error) error {

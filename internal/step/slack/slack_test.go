@@ -84,12 +84,12 @@ func runWithin(t *testing.T, timeout time.Duration, url string, s config.Step, d
 	t.Helper()
 	s.ID, s.Use = "tell", "slack/post"
 	connections := []config.Connection{{Name: "equipe", Kind: "slack", Settings: map[string]any{"webhook_url": config.NewSecret(url)}}}
-	hosts := step.NewRegistry([]step.Kind{Post(nil)}, []step.ConnectionKind{Connection()}).TrustedHosts(connections, nil)
+	hosts := step.NewRegistry([]step.Kind{Post(nil)}, []step.ConnectionKind{Connection(nil)}).TrustedHosts(connections, nil)
 	e, err := egress.New(egress.Options{Trusted: hosts, Timeout: timeout})
 	if err != nil {
 		t.Fatal(err)
 	}
-	registry := step.NewRegistry([]step.Kind{Post(e)}, []step.ConnectionKind{Connection()})
+	registry := step.NewRegistry([]step.Kind{Post(e)}, []step.ConnectionKind{Connection(e)})
 	opened, err := registry.Open(connections)
 	if err != nil {
 		t.Fatal(err)
@@ -177,7 +177,7 @@ func TestLostAnswerIsUnknownAndRefusedConnectionIsNot(t *testing.T) {
 
 func TestUnusableWebhookAddressIsRefusedWithoutShowingIt(t *testing.T) {
 	for _, text := range []string{"", "hooks.slack.com/hidden", "https://", "file:///hidden", "https://u:hidden@hooks.slack.com/", "https://hidden\x7f"} {
-		_, err := Connection().Open(map[string]any{"webhook_url": config.NewSecret(text)})
+		_, err := Connection(nil).Open(map[string]any{"webhook_url": config.NewSecret(text)})
 		if err == nil || strings.Contains(err.Error(), "hidden") {
 			t.Errorf("%q: %v", text, err)
 		}
