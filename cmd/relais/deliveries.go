@@ -2,9 +2,7 @@ package main
 
 import (
 	"encoding/json"
-	"maps"
 	"net/url"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -139,56 +137,6 @@ func (d *deliveriesCancel) Run(p *program) error {
 			return nil
 		})
 	})
-}
-
-// Run replays.
-func (r *replayCommand) Run(p *program) error {
-	source, typ := sourceAndType(r.Source, r.Type)
-	in := api.Replay{
-		Source: source, Type: typ, Since: r.Since.Time, Until: r.Until.Time, State: r.State,
-		Destination: r.Destination, FromStep: r.FromStep, Limit: r.Limit, DryRun: r.DryRun,
-	}
-	for _, id := range r.IDs {
-		if strings.HasPrefix(id, "dlv_") {
-			in.Deliveries = append(in.Deliveries, id)
-		} else {
-			in.Events = append(in.Events, id)
-		}
-	}
-	return p.with(func(c *client) error {
-		var out api.Replayed
-		if err := c.post("/replay", in, &out); err != nil {
-			return err
-		}
-		return show(p, r.output, &out, p.replayed)
-	})
-}
-
-func (p *program) replayed(r *api.Replayed) error {
-	key := "replayed"
-	if r.DryRun {
-		key = "would_replay"
-	}
-	p.say(key, p.number(int64(r.Count)))
-	if len(r.Deliveries) > 0 {
-		rows := make([][]string, len(r.Deliveries))
-		for i, d := range r.Deliveries {
-			rows[i] = []string{d.Delivery, d.Event, d.Source + "/" + d.Type, d.Destination, d.Of}
-		}
-		if err := p.table("head_replay", rows); err != nil {
-			return err
-		}
-		if r.Count > len(r.Deliveries) {
-			p.say("and_more", p.number(int64(r.Count-len(r.Deliveries))))
-		}
-	}
-	for _, reason := range slices.Sorted(maps.Keys(r.SkippedBy)) {
-		p.say("not_replayed", p.number(int64(r.SkippedBy[reason])), reason)
-	}
-	if r.Truncated {
-		p.say("replay_truncated")
-	}
-	return nil
 }
 
 // jsonText is a value of a JSON object as people read it, "" where there is none.

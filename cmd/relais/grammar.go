@@ -203,10 +203,14 @@ type replayCommand struct {
 	Source      string   `placeholder:"${ph_name}" help:"${flag_source}"`
 	Type        string   `placeholder:"${ph_pattern}" help:"${flag_type}"`
 	State       string   `placeholder:"${ph_state}" help:"${flag_replay_state}"`
+	Reason      string   `placeholder:"${ph_reason}" help:"${flag_replay_reason}"`
+	Where       string   `placeholder:"${ph_cel}" help:"${flag_where}"`
 	Destination string   `placeholder:"${ph_destination}" help:"${flag_destination}"`
 	span
 	FromStep string `placeholder:"ID" help:"${flag_from_step}"`
 	Limit    int    `short:"n" default:"1000" placeholder:"N" help:"${flag_replay_limit}"`
+	All      bool   `help:"${flag_replay_all}"`
+	After    string `placeholder:"ID" help:"${flag_replay_after}"`
 	DryRun   bool   `help:"${flag_dry_run}"`
 	output
 }

@@ -23,7 +23,7 @@ var answers = []struct {
 	{regexp.MustCompile(`^the effect (\S+) is (\w+), not (\w+)$`), "l'effet $1 est $2, et non $3"},
 	{regexp.MustCompile(`^no relais runs on this data folder.*$`), "aucun relais ne tourne sur ce dossier de données : la configuration sera lue au prochain démarrage"},
 	{regexp.MustCompile(`^the data folder (.+) is in use by process (\d+)$`), "le dossier de données $1 est utilisé par le processus $2"},
-	{regexp.MustCompile(`^say what to replay: .*$`), "dites quoi rejouer : des événements, des livraisons, ou un filtre (source, type, période, état, destination)"},
+	{regexp.MustCompile(`^say what to replay: .*$`), "dites quoi rejouer : des événements, des livraisons, ou un filtre (source, type, période, état, raison, condition, destination)"},
 	{regexp.MustCompile(`^a purge needs a condition \(where\) or events: .*$`), "une purge veut une condition (--where) ou des événements : elle efface pour de bon"},
 	{regexp.MustCompile(`^say which: a source, or ids$`), "dites lesquelles : une source, ou des numéros"},
 	{regexp.MustCompile(`^(listen|admin_listen) (\S+): another program listens there.*$`), "$1 $2 : un autre programme y écoute ; arrêtez-le, ou donnez une autre adresse dans le fichier ou en option"},

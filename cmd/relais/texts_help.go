@@ -77,6 +77,9 @@ var helpTexts = map[string]text{
 	"flag_state":         {"In this state: pending, running, succeeded, dead, cancelled.", "Dans cet état : pending, running, succeeded, dead, cancelled."},
 	"flag_effect_state":  {"In this state: open, sent, done, unknown.", "Dans cet état : open, sent, done, unknown."},
 	"flag_replay_state":  {"Deliveries that ended so and weren't replayed since: dead, succeeded, cancelled.", "Livraisons finies ainsi et pas rejouées depuis : dead, succeeded, cancelled."},
+	"flag_replay_reason": {"Deliveries that are dead for this reason and weren't replayed since.", "Livraisons mortes pour cette raison et pas rejouées depuis."},
+	"flag_replay_all":    {"All that the filter takes, oldest first, --limit at a time.", "Tout ce que retient le filtre, du plus ancien au plus récent, --limit à la fois."},
+	"flag_replay_after":  {"With --all: go on after this one, where a replay was interrupted.", "Avec --all : reprendre après celui-ci, là où un rejeu a été interrompu."},
 	"flag_event":         {"Of this event.", "De cet événement."},
 	"flag_destination":   {"To this destination (route:NAME).", "Vers cette destination (route:NOM)."},
 	"flag_reason":        {"Refused for this reason.", "Refusées pour cette raison."},
@@ -105,7 +108,7 @@ var helpTexts = map[string]text{
 	"arg_rejections": {"Numbers of refused requests.", "Numéros de requêtes refusées."},
 	"arg_backup":     {"File to write, outside of the data folder.", "Fichier à écrire, hors du dossier des données."},
 	"arg_key":        {"Key of the effect.", "Clé de l'effet."},
-	"arg_replay":     {"Events (evt_…) or deliveries (dlv_…).", "Événements (evt_…) ou livraisons (dlv_…)."},
+	"arg_replay":     {"Events (evt_…), deliveries (dlv_…), or requests by their id in ic_postback.", "Événements (evt_…), livraisons (dlv_…), ou requêtes par leur id dans ic_postback."},
 	"arg_scope":      {"all, source, route or endpoint.", "all, source, route ou endpoint."},
 	"arg_name":       {"Name of the source, route or endpoint.", "Nom de la source, de la route ou du point de livraison."},
 

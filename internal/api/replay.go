@@ -15,14 +15,19 @@ import (
 type Replay struct {
 	Events      []string  `json:"events,omitempty" maxItems:"1000" doc:"These events"`
 	Deliveries  []string  `json:"deliveries,omitempty" maxItems:"1000" doc:"These deliveries, each to its destination"`
+	Requests    []int64   `json:"requests,omitempty" maxItems:"1000" doc:"These accepted requests, by their id in the view ic_postback"`
 	Source      string    `json:"source,omitempty" doc:"Filter: of this source"`
 	Type        string    `json:"type,omitempty" doc:"Filter: of types that match this pattern"`
 	Since       time.Time `json:"since,omitzero" doc:"Filter: not before this time"`
 	Until       time.Time `json:"until,omitzero" doc:"Filter: before this time"`
 	State       string    `json:"state,omitempty" enum:"succeeded,dead,cancelled" doc:"Filter: deliveries that ended so and weren't replayed since"`
+	Reason      string    `json:"reason,omitempty" doc:"Filter: deliveries that are dead for this reason" example:"exhausted"`
+	Where       string    `json:"where,omitempty" maxLength:"65536" doc:"Filter: a CEL condition on event" example:"event.data.amount > 1000"`
 	Destination string    `json:"destination,omitempty" doc:"Only to this destination" example:"route:facture"`
 	FromStep    string    `json:"from_step,omitempty" doc:"Keep the results of the steps before this one, and run it and the rest again"`
 	Limit       int       `json:"limit,omitempty" minimum:"1" maximum:"10000" default:"1000" doc:"A filter takes this many at most, the newest"`
+	Oldest      bool      `json:"oldest,omitempty" doc:"A filter takes the oldest within its limit, and tells in next where the following ones begin"`
+	After       string    `json:"after,omitempty" doc:"With oldest: what next said"`
 	DryRun      bool      `json:"dry_run,omitempty" doc:"Only tell what would be replayed"`
 }
 
@@ -33,10 +38,12 @@ type Replayed struct {
 	Replay  int64 `json:"replay,omitempty" doc:"The replay's number, on each of its deliveries; the first, where it took several"`
 	Skipped int   `json:"skipped" doc:"What was chosen and is not replayed"`
 	// Truncated: a filter took more than its limit.
-	Truncated    bool           `json:"truncated,omitempty" doc:"More matched than limit: replay again with a shorter time range"`
-	Deliveries   []ReplayedOne  `json:"deliveries" doc:"The first hundred"`
-	SkippedItems []NotReplayed  `json:"skipped_items" doc:"The first hundred that are not replayed"`
-	SkippedBy    map[string]int `json:"skipped_by" doc:"How many are not replayed, by why"`
+	Truncated     bool           `json:"truncated,omitempty" doc:"More matched than limit: replay again with a shorter time range, or after next"`
+	Next          string         `json:"next,omitempty" doc:"Where the following ones begin, for after"`
+	ByDestination map[string]int `json:"by_destination" doc:"How many go to each destination"`
+	Deliveries    []ReplayedOne  `json:"deliveries" doc:"The first hundred"`
+	SkippedItems  []NotReplayed  `json:"skipped_items" doc:"The first hundred that are not replayed"`
+	SkippedBy     map[string]int `json:"skipped_by" doc:"How many are not replayed, by why"`
 }
 
 // ReplayedOne is one delivery of a replay.
@@ -76,7 +83,7 @@ func (s *server) replay(ctx context.Context, in *replayRequest) (*replayResult, 
 		return nil, s.Unread() // where an event goes today isn't known here
 	}
 	plan := &replayPlan{server: s, routes: s.Routes(), in: &in.Body, chosen: map[place]bool{}, out: Replayed{
-		DryRun: in.Body.DryRun, Deliveries: []ReplayedOne{}, SkippedItems: []NotReplayed{}, SkippedBy: map[string]int{},
+		DryRun: in.Body.DryRun, Deliveries: []ReplayedOne{}, SkippedItems: []NotReplayed{}, SkippedBy: map[string]int{}, ByDestination: map[string]int{},
 	}}
 	if err := plan.choose(ctx); err != nil {
 		return nil, err

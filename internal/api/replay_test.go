@@ -193,3 +193,66 @@ func TestRejectionsAreVerifiedAgain(t *testing.T) {
 		t.Errorf("%d %v", status, problem)
 	}
 }
+
+func TestReplayInPartsTakesEachOnceOldestFirst(t *testing.T) {
+	w := newWorld(t)
+	var want []string
+	for i := range 7 {
+		want = append(want, w.event("estimate.step", fmt.Sprintf(`{"n":%d}`, i)).String())
+	}
+	w.finish(store.VerdictDead, core.ReasonTimeout)
+	until := time.Now().Add(time.Hour).Format(time.RFC3339)
+	for _, filter := range []string{`"source":"sellsy","destination":"facture"`, `"reason":"timeout","destination":"facture"`} {
+		var got []string
+		after, parts := "", 0
+		for next := true; next; parts++ {
+			out := w.ok("POST", "/api/v1/replay", fmt.Sprintf(`{%s,"until":%q,"oldest":true,"limit":3,"after":%q,"dry_run":true}`, filter, until, after))
+			for _, d := range out["deliveries"].([]any) {
+				got = append(got, d.(map[string]any)["event"].(string))
+			}
+			after, next = out["next"].(string)
+		}
+		if !slices.Equal(got, want) || parts != 3 {
+			t.Errorf("%s: %d in %d parts: %v", filter, len(got), parts, got)
+		}
+	}
+}
+
+func TestReplayByReasonConditionAndRequest(t *testing.T) {
+	w := newWorld(t)
+	for i := range 3 {
+		w.event("estimate.step", fmt.Sprintf(`{"n":%d}`, i))
+	}
+	w.event("estimate.step", `{"other":1}`)
+	w.finish(store.VerdictDead, core.ReasonAuth)
+	for _, c := range []struct {
+		body           string
+		count, skipped float64
+	}{
+		{`{"reason":"authentication","destination":"facture","dry_run":true}`, 4, 0},
+		{`{"reason":"timeout","destination":"facture","dry_run":true}`, 0, 0},
+		{`{"state":"dead","where":"event.data.n > 0","destination":"facture","dry_run":true}`, 2, 1},
+		{`{"where":"event.data.n == 2","destination":"facture","dry_run":true}`, 1, 1},
+		{`{"requests":[2,3],"destination":"facture","dry_run":true}`, 2, 0},
+	} {
+		out := w.ok("POST", "/api/v1/replay", c.body)
+		if out["count"] != c.count || out["skipped"] != c.skipped {
+			t.Errorf("%s: %v", c.body, out)
+		}
+		if by := out["by_destination"].(map[string]any); c.count > 0 && by["route:facture"] != c.count {
+			t.Errorf("%s: %v", c.body, by)
+		}
+	}
+	for body, field := range map[string]string{
+		`{"requests":[999]}`:                       "body.requests[0]",
+		`{"requests":[1000000000000007]}`:          "body.requests[0]",
+		`{"requests":[-1]}`:                        "body.requests[0]",
+		`{"reason":"timeout","state":"succeeded"}`: "body.reason",
+		`{"where":"event.data."}`:                  "body.where",
+		`{"source":"sellsy","after":"evt_1"}`:      "body.after",
+	} {
+		if status, problem, _ := w.call("POST", "/api/v1/replay", body); status < 400 || status >= 500 || location(problem) != field {
+			t.Errorf("%s: %d %v", body, status, problem)
+		}
+	}
+}

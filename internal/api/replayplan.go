@@ -21,6 +21,7 @@ type replayPlan struct {
 	made   []store.NewReplay
 	// chosen keeps an event from going twice to one destination in one replay.
 	chosen map[place]bool
+	holds  Predicate // nil takes all
 	out    Replayed
 }
 
@@ -31,24 +32,38 @@ type place struct {
 
 func (p *replayPlan) choose(ctx context.Context) error {
 	in := p.in
-	filter := in.Source != "" || in.Type != "" || in.State != "" || in.Destination != "" || !in.Since.IsZero() || !in.Until.IsZero()
+	if err := p.numbered(ctx); err != nil {
+		return err
+	}
+	filter := in.Source != "" || in.Type != "" || in.State != "" || in.Destination != "" || in.Where != "" || in.Reason != "" ||
+		!in.Since.IsZero() || !in.Until.IsZero()
 	switch {
+	case in.Reason != "" && in.State != "" && in.State != string(core.StateDead):
+		return at("body.reason", core.Errorf(core.CodeInvalid, "a reason is what a delivery is dead for: leave the state out, or say dead"))
+	case in.After != "" && !in.Oldest:
+		return at("body.after", core.Errorf(core.CodeInvalid, "after goes with oldest"))
 	case len(in.Events) > 0 && len(in.Deliveries) > 0:
 		return at("body.deliveries", core.Errorf(core.CodeInvalid, "give events or deliveries, not both"))
 	case len(in.Deliveries) > 0 && filter:
 		return at("body.deliveries", core.Errorf(core.CodeInvalid, "named deliveries take no filter: each goes to its own destination"))
 	case len(in.Events) == 0 && len(in.Deliveries) == 0 && !filter:
-		return at("body", core.Errorf(core.CodeInvalid, "say what to replay: events, deliveries, or a filter (source, type, since, until, state, destination)"))
+		return at("body", core.Errorf(core.CodeInvalid, "say what to replay: events, deliveries, or a filter (source, type, since, until, state, reason, where, destination)"))
 	}
 	if err := p.checkDestination(); err != nil {
 		return err
+	}
+	if in.Where != "" {
+		var err error
+		if p.holds, err = p.server.Where(in.Where); err != nil {
+			return at("body.where", asInvalid(err))
+		}
 	}
 	switch {
 	case len(in.Events) > 0:
 		return p.namedEvents(ctx)
 	case len(in.Deliveries) > 0:
 		return p.namedDeliveries(ctx)
-	case in.State != "":
+	case in.State != "" || in.Reason != "":
 		return p.filteredDeliveries(ctx)
 	default:
 		return p.filteredEvents(ctx)
@@ -103,7 +118,7 @@ func noSuch(what, name string, among []string) error {
 }
 
 func (p *replayPlan) namedEvents(ctx context.Context) error {
-	if p.in.State != "" || p.in.Source != "" || p.in.Type != "" || !p.in.Since.IsZero() || !p.in.Until.IsZero() {
+	if p.in.State != "" || p.in.Reason != "" || p.in.Where != "" || p.in.Source != "" || p.in.Type != "" || !p.in.Since.IsZero() || !p.in.Until.IsZero() {
 		return at("body.events", core.Errorf(core.CodeInvalid, "named events take no filter but a destination"))
 	}
 	for i, text := range p.in.Events {
@@ -148,34 +163,46 @@ func (p *replayPlan) filteredDeliveries(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	f := store.DeliveryFilter{State: core.State(p.in.State), Source: p.in.Source, Since: p.in.Since, Until: p.in.Until, Limit: scanPage}
+	var after core.DeliveryID
+	if p.in.After != "" {
+		if after, err = core.ParseDeliveryID(p.in.After); err != nil {
+			return at("body.after", err)
+		}
+	}
+	state := core.State(p.in.State)
+	if p.in.Reason != "" {
+		state = core.StateDead
+	}
+	f := store.DeliveryFilter{State: state, Source: p.in.Source, Since: p.in.Since, Until: p.in.Until, Limit: scanPage}
 	if p.only != nil {
 		f.Destination = p.only.String()
 	}
 	var chosen []core.Delivery
-	for {
+	for ended := false; !ended; {
 		page, err := p.server.Store.Deliveries(ctx, f)
 		if err != nil {
 			return err
 		}
-		for i := range page {
+		for i := 0; i < len(page) && !ended; i++ {
+			if page[i].ID <= after {
+				ended = true
+				break
+			}
 			take, err := p.takes(ctx, &page[i], types)
 			if err != nil {
 				return err
 			}
-			if !take {
-				continue
+			if take {
+				chosen, ended = choose(p, chosen, page[i])
 			}
-			if len(chosen) == p.in.Limit {
-				p.out.Truncated = true
-				break
-			}
-			chosen = append(chosen, page[i])
 		}
-		if len(page) < scanPage || p.out.Truncated {
+		if ended = ended || len(page) < scanPage; ended {
 			break
 		}
 		f.Before = int64(page[len(page)-1].ID)
+	}
+	if chosen = within(p, chosen); p.out.Truncated && p.in.Oldest {
+		p.out.Next = chosen[0].ID.String()
 	}
 	slices.Reverse(chosen)
 	for i := range chosen {
@@ -187,15 +214,21 @@ func (p *replayPlan) filteredDeliveries(ctx context.Context) error {
 }
 
 func (p *replayPlan) takes(ctx context.Context, d *core.Delivery, types core.Pattern) (bool, error) {
+	if p.in.Reason != "" && d.Reason != core.Reason(p.in.Reason) {
+		return false, nil
+	}
 	newest, err := p.newest(ctx, d.Event, d.Destination)
 	if err != nil || newest != d.ID {
 		return false, err
 	}
-	if p.in.Type == "" {
+	if p.in.Type == "" && p.holds == nil {
 		return true, nil
 	}
 	event, err := p.server.Store.Event(ctx, d.Event)
-	return err == nil && types.Match(event.Type), err
+	if err != nil || !types.Match(event.Type) {
+		return false, err
+	}
+	return p.satisfies(ctx, &event)
 }
 
 // newest is the newest delivery of an event to a destination; 0 where there is none.
@@ -212,24 +245,37 @@ func (p *replayPlan) filteredEvents(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	f := store.EventFilter{Source: p.in.Source, Type: types, Since: p.in.Since, Until: p.in.Until, Limit: scanPage}
+	after, err := p.afterEvent(ctx)
+	if err != nil {
+		return err
+	}
+	f := store.EventFilter{Source: p.in.Source, Type: types, Since: p.in.Since, Until: p.in.Until, Limit: scanPage, Body: p.holds != nil}
 	var chosen []core.EventID
-	for !p.out.Truncated {
+	for ended := false; !ended; {
 		page, err := p.server.Store.Events(ctx, f)
 		if err != nil {
 			return err
 		}
-		for i := range page {
-			if len(chosen) == p.in.Limit {
-				p.out.Truncated = true
+		for i := 0; i < len(page) && !ended; i++ {
+			if page[i].Seq <= after {
+				ended = true
 				break
 			}
-			chosen = append(chosen, page[i].ID)
+			take, err := p.satisfies(ctx, &page[i])
+			if err != nil {
+				return err
+			}
+			if take {
+				chosen, ended = choose(p, chosen, page[i].ID)
+			}
 		}
-		if len(page) < scanPage {
+		if ended = ended || len(page) < scanPage; ended {
 			break
 		}
 		f.Before = page[len(page)-1].Seq
+	}
+	if chosen = within(p, chosen); p.out.Truncated && p.in.Oldest {
+		p.out.Next = chosen[0].String()
 	}
 	slices.Reverse(chosen)
 	for _, id := range chosen {
@@ -313,6 +359,7 @@ func (p *replayPlan) add(ctx context.Context, event *core.Event, d *store.NewDel
 		Event: event.ID, Destination: d.Destination, Priority: d.Priority, FromStep: p.in.FromStep, Of: of,
 		Ordered: d.Ordered, OrderKey: d.OrderKey, RouteSet: p.routes.Hash(),
 	})
+	p.out.ByDestination[d.Destination.String()]++
 	if len(p.out.Deliveries) < shownIDs {
 		one := ReplayedOne{Event: event.ID.String(), Source: event.Source, Type: event.Type, Destination: d.Destination.String()}
 		if of != 0 {

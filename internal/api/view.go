@@ -16,7 +16,7 @@ import (
 // Event is an event as the API shows it. Headers and body are given with one event, not in lists.
 type Event struct {
 	ID         string      `json:"id" doc:"evt_ and 32 hexadecimal digits"`
-	Seq        int64       `json:"seq" doc:"Order of arrival"`
+	Seq        int64       `json:"seq" doc:"Order of arrival, and its id in the view ic_postback"`
 	Tenant     string      `json:"tenant"`
 	Source     string      `json:"source"`
 	Type       string      `json:"type"`
@@ -147,6 +147,7 @@ type Step struct {
 // Rejection is a refused request.
 type Rejection struct {
 	ID         string      `json:"id"`
+	Request    int64       `json:"request" doc:"Its id among all requests, in the view ic_postback"`
 	Source     string      `json:"source"`
 	At         time.Time   `json:"at"`
 	Reason     string      `json:"reason"`
@@ -166,7 +167,7 @@ type Rejection struct {
 
 func viewRejection(r *store.Rejection) Rejection {
 	v := Rejection{
-		ID: strconv.FormatInt(r.ID, 10), Source: r.Source, At: r.At.UTC(), Reason: string(r.Reason), Detail: r.Detail,
+		ID: strconv.FormatInt(r.ID, 10), Request: core.RejectionNumber(r.ID), Source: r.Source, At: r.At.UTC(), Reason: string(r.Reason), Detail: r.Detail,
 		Status: r.Status, Address: r.Address, Method: r.Method, Path: r.Path, BodyBytes: r.BodySize, Complete: r.Complete,
 	}
 	if !r.Event.IsZero() {
