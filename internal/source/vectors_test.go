@@ -123,8 +123,8 @@ func TestSamplesAreAccepted(t *testing.T) {
 				if err != nil {
 					t.Fatalf("%s: %v", doc.Type, err)
 				}
-				if msg.Type != doc.Type {
-					t.Errorf("the sample of %s is read as %s", doc.Type, msg.Type)
+				if got := msg.Each()[0].Type; got != doc.Type {
+					t.Errorf("the sample of %s is read as %s", doc.Type, got)
 				}
 				req.Body = append(req.Body, ' ')
 				if err := src.Verify(req); signed == nil && src.signature != nil && signs(src.signature.parts, signedBody) && reasonOf(err) != core.RejectBadSignature {
