@@ -169,7 +169,9 @@ func FuzzPreset(f *testing.F) {
 			return
 		}
 		src := &Source{Name: "x"}
-		src.answers(preset)
+		if err := src.answers(preset); err != nil {
+			t.Fatalf("the preset loads and has no answers: %v", err)
+		}
 		if err := src.compileReading(preset, config.Source{}); err != nil {
 			t.Fatalf("the preset loads and doesn't compile: %v", err)
 		}

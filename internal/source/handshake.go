@@ -125,7 +125,7 @@ func (s *Source) GreetUnsigned(req *Request) (Message, error) {
 	defer r.release(&s.readings)
 	r.begin(req, s.format(req))
 	if err := r.scan(); err != nil {
-		return Message{}, nil //nolint:nilerr // it is no handshake: its own refusal stands
+		return Message{}, nil // it is no handshake: its own refusal stands
 	}
 	return asMessage(r.handshake(handshakeUnsigned))
 }

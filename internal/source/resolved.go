@@ -12,6 +12,14 @@ func Resolved(in config.Source, p *Preset) (Verify, error) {
 	if in.Preset == "" {
 		v = Verify{}
 	}
-	err := v.override(in.Verify)
+	names, err := fieldNames(p.Fields, in.Fields)
+	if err != nil {
+		return v, err
+	}
+	// A parameter whose name the merchant chooses is named by its letter.
+	if own, chosen := names[v.Param]; chosen {
+		v.Param = own
+	}
+	err = v.override(in.Verify)
 	return v, err
 }

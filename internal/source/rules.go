@@ -288,7 +288,7 @@ func (r *reading) mapped(rules []rule) (text, before []byte, ok bool, err *Rejec
 		if !r.holds(rule.when) {
 			continue
 		}
-		out, ok := r.text[:0], true
+		out := r.text[:0]
 		if rule.cel != nil {
 			text, err := r.evalText(rule.cel)
 			if err != nil {

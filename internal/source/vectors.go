@@ -120,7 +120,7 @@ func (w *Want) compare(src *Source, req *Request, msg *Message) error {
 		if !slices.Equal(types, w.Types) {
 			return fmt.Errorf("its messages have the types %q, and not %q", types, w.Types)
 		}
-	} else if err := w.compareOne(msg); err != nil {
+	} else if err := w.compareOne(msg.alone()); err != nil {
 		return err
 	}
 	first := msg.Each()[0]
@@ -139,6 +139,14 @@ func (w *Want) compare(src *Source, req *Request, msg *Message) error {
 		}
 	}
 	return nil
+}
+
+// alone is the one message of a list of one.
+func (m *Message) alone() *Message {
+	if len(m.Parts) == 1 {
+		return &m.Parts[0]
+	}
+	return m
 }
 
 func (w *Want) compareOne(msg *Message) error {
