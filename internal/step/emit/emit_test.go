@@ -119,7 +119,7 @@ func TestAStepMakesOneEventHoweverOftenItRuns(t *testing.T) {
 		t.Errorf("%v %v %v", first, replayed, other)
 	}
 	id, _ := core.ParseEventID(first["event"])
-	if id[6]>>4 != 7 || id[8]>>6 != 2 || bytes.Compare(id[:6], k.given[2].Event.ID[:6]) != 0 {
+	if id[6]>>4 != 7 || id[8]>>6 != 2 || !bytes.Equal(id[:6], k.given[2].Event.ID[:6]) {
 		t.Errorf("%s is no UUIDv7 of the delivery's time", id)
 	}
 }
