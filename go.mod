@@ -10,6 +10,7 @@ require (
 	github.com/HdrHistogram/hdrhistogram-go v1.4.0
 	github.com/alecthomas/kong v1.17.0
 	github.com/danielgtaylor/huma/v2 v2.39.0
+	github.com/go-sql-driver/mysql v1.10.1
 	github.com/goccy/go-yaml v1.19.2
 	github.com/google/go-cmp v0.7.0
 	github.com/google/uuid v1.6.0
@@ -25,6 +26,8 @@ require (
 )
 
 require go.uber.org/atomic v1.12.0 // indirect
+
+require filippo.io/edwards25519 v1.2.0 // indirect
 
 require (
 	cel.dev/expr v0.25.1 // indirect

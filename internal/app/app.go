@@ -185,6 +185,7 @@ func nodeName(shared bool) string {
 
 func (a *App) stepOptions() wiring {
 	return wiring{
+		data:    a.options.Data,
 		Options: step.Options{Node: a.node, Store: a.narrator.watch(a.store), Log: a.log.Logger, Now: time.Now},
 		emit:    a.emit, desk: a.desk,
 	}

@@ -18,7 +18,7 @@ func NoStore(o Options) (http.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
-	g, err := build(cfg, quietSteps(), time.Now())
+	g, err := build(cfg, quietSteps(o.Data), time.Now())
 	if err != nil {
 		return nil, err
 	}

@@ -43,7 +43,7 @@ func (p peer) activate(text string, change func(*store.RouteSet)) store.RouteSet
 	if err != nil {
 		p.t.Fatal(err)
 	}
-	g, err := build(cfg, quietSteps(), time.Now())
+	g, err := build(cfg, quietSteps(""), time.Now())
 	if err != nil {
 		p.t.Fatal(err)
 	}

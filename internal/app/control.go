@@ -141,7 +141,7 @@ func Check(o Options) (*config.Config, error) {
 	if problems := ownPresets(o); len(problems) > 0 {
 		return nil, problems
 	}
-	_, err = build(cfg, quietSteps(), time.Now())
+	_, err = build(cfg, quietSteps(o.Data), time.Now())
 	return cfg, err
 }
 
@@ -206,7 +206,7 @@ func Open(ctx context.Context, o Options) (*Stopped, error) {
 
 func stoppedGeneration(o Options) (*generation, error) {
 	if cfg, err := load(o); err == nil {
-		if g, err := build(cfg, quietSteps(), time.Now()); err == nil {
+		if g, err := build(cfg, quietSteps(o.Data), time.Now()); err == nil {
 			return g, nil
 		}
 	}

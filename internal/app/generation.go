@@ -26,6 +26,7 @@ import (
 	"relais/internal/step/redis"
 	"relais/internal/step/sellsy"
 	"relais/internal/step/slack"
+	"relais/internal/step/sqlstep"
 	"relais/internal/telemetry"
 )
 
@@ -58,14 +59,15 @@ type wiring struct {
 	step.Options
 	emit emit.Emitter
 	desk *alert.Desk
+	data string // the folder that no step may act in
 }
 
 // registry lists the kinds of steps and connections of this relais. They call out through e, which may
 // be nil where they are only asked what they take.
 func registry(e *egress.Egress, w wiring) *step.Registry {
 	return step.NewRegistry(
-		[]step.Kind{sellsy.CreateInvoice(), dolibarr.Get(), dolibarr.CreateInvoice(), httpreq.Request(e), slack.Post(e), email.Send(), redis.Command(), n8n.Trigger(e), meilisearch.Index(e), emit.Emit(w.emit), alert.Alert(w.desk)},
-		[]step.ConnectionKind{sellsy.ConnectionKind(e.Client()), dolibarr.ConnectionKind(e.Client()), slack.Connection(e), email.Connection(e), redis.Connection(e), n8n.Connection(), meilisearch.Connection()},
+		append(sqlstep.Kinds(), sellsy.CreateInvoice(), dolibarr.Get(), dolibarr.CreateInvoice(), httpreq.Request(e), slack.Post(e), email.Send(), redis.Command(), n8n.Trigger(e), meilisearch.Index(e), emit.Emit(w.emit), alert.Alert(w.desk)),
+		append(sqlstep.Connections(e, w.data), sellsy.ConnectionKind(e.Client()), dolibarr.ConnectionKind(e.Client()), slack.Connection(e), email.Connection(e), redis.Connection(e), n8n.Connection(), meilisearch.Connection()),
 	)
 }
 
@@ -170,6 +172,6 @@ func problemsOf(c *config.Config, field string, err error) config.Problems {
 }
 
 // quietSteps are for programs that are compiled to be checked and never run.
-func quietSteps() wiring {
-	return wiring{Options: step.Options{Log: slog.New(slog.DiscardHandler), Now: time.Now}}
+func quietSteps(data string) wiring {
+	return wiring{data: data, Options: step.Options{Log: slog.New(slog.DiscardHandler), Now: time.Now}}
 }

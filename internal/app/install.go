@@ -38,7 +38,7 @@ func InstallWebhook(ctx context.Context, o Options, in Install) (WebhookInstalle
 	if err != nil {
 		return out, err
 	}
-	g, err := build(cfg, quietSteps(), time.Now())
+	g, err := build(cfg, quietSteps(o.Data), time.Now())
 	if err != nil {
 		return out, err
 	}

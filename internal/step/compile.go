@@ -126,6 +126,11 @@ func (c *routeCompiler) step(s *config.Step, before []string, failure bool, path
 	out.when = c.condition(s.When, before, failure, path+".when")
 	sound := len(c.faults)
 	c.params(&out, before, failure, path+".with")
+	if kind.Check != nil && len(c.faults) == sound {
+		if err := kind.Check(s.With, out.connection); err != nil {
+			c.faults.add(path+".with", "%w", err)
+		}
+	}
 	var err error
 	if kind.Choose != nil && len(c.faults) == sound {
 		if out.connection, err = kind.Choose(s.With, c.connections); err != nil {

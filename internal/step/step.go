@@ -51,6 +51,9 @@ type Kind struct {
 	// Choose finds what the step acts on where its parameters say it: they are the file's own, and all is the
 	// opened connections. What it returns is the call's Connection. nil where Connection says it all.
 	Choose func(with map[string]any, all Connections) (any, error)
+	// Check refuses parameters that don't go together, or not with the connection; from the file's text. Nil
+	// where each is checked by itself.
+	Check func(with map[string]any, connection any) error
 	// Hosts names the hosts that stand literally in the parameters, as egress.Options.Trusted takes
 	// them; nil for none. They are read from the file's text: never from an evaluated value.
 	Hosts func(with map[string]any) []string
@@ -143,8 +146,7 @@ type ConnectionKind struct {
 	Name   string
 	Doc    string
 	Params []Param
-	// What it opens may be an io.Closer: it is closed when nothing uses the configuration any more.
-	Open func(settings map[string]any) (any, error)
+	Open   func(settings map[string]any) (any, error)
 	// Env names the environment variables that settings default to: {"client_id": "SELLSY_CLIENT_ID"}.
 	Env map[string]string
 	// Hosts names the hosts that the settings point at, as egress.Options.Trusted takes them.

@@ -47,7 +47,10 @@ var order = map[string][]string{
 	"internal/step/dolibarr":      onceKind,
 	"internal/step/httpreq":       stepKind,
 	"internal/step/slack":         stepKind,
-	"internal/step/email":         stepKind,
+	"internal/step/sqlstep":       stepKind,
+	// It knows MariaDB's programs and none of relais.
+	"internal/step/sqlstep/mysqltest": {},
+	"internal/step/email":             stepKind,
 	// It knows a mail server's program and none of relais.
 	"internal/step/email/mailtest": {},
 	"internal/step/redis":          stepKind,
@@ -88,7 +91,7 @@ var stepKind = []string{"internal/core", "internal/expr", "internal/config", "in
 var onceKind = append([]string{"internal/step/once"}, stepKind...)
 
 // testsToo is what tests may import besides: the real store and the sandbox stand where mocks would.
-var testsToo = []string{"internal/store/sqlite", "internal/store/postgres/pgtest", "internal/store/storetest", "internal/step/email/mailtest", "internal/step/redis/redistest", "internal/step/meilisearch/meilitest", "internal/step/once/oncetest", "internal/sandbox", "internal/sandbox/doli", "internal/core"}
+var testsToo = []string{"internal/store/sqlite", "internal/store/postgres/pgtest", "internal/store/storetest", "internal/step/email/mailtest", "internal/step/redis/redistest", "internal/step/sqlstep/mysqltest", "internal/step/meilisearch/meilitest", "internal/step/once/oncetest", "internal/sandbox", "internal/sandbox/doli", "internal/core"}
 
 // violation says why a package may not import another, or "".
 func violation(from, to string, test bool) string {

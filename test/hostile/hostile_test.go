@@ -22,6 +22,7 @@ import (
 	"relais/internal/step/redis"
 	"relais/internal/step/sellsy"
 	"relais/internal/step/slack"
+	"relais/internal/step/sqlstep"
 	"relais/internal/store"
 )
 
@@ -41,6 +42,8 @@ var table = map[string]struct {
 	"meilisearch/index":       {"as a member of a document, to the byte; as an id only where Meilisearch's grammar has it", meilisearchIndex},
 	"alert":                   {"as text, escaped for Slack, cut past 8 KiB; its title in one line", alertStep},
 	"event/emit":              {"in the event's data, to the byte; as a type only by the grammar of types", eventEmit},
+	"sql/exec":                {"as a value, to the byte, in each database; or refused where its text can't hold it", sqlExec},
+	"sql/query":               {"as a value, to the byte, in each database; or refused where its text can't hold it", sqlQuery},
 	"sellsy/create-invoice":   {"not at all: an estimate's number has digits only", sellsyInvoice},
 	"dolibarr/get":            {"not at all: an id has digits only", dolibarrStep("dolibarr/get", "id", map[string]any{"object": "invoices"})},
 	"dolibarr/create-invoice": {"not at all: a proposal's id has digits only", dolibarrStep("dolibarr/create-invoice", "proposal", nil)},
@@ -49,8 +52,8 @@ var table = map[string]struct {
 // kinds are those of the table's rows.
 func kinds(e *egress.Egress) *step.Registry {
 	return step.NewRegistry(
-		[]step.Kind{httpreq.Request(e), email.Send(), slack.Post(e), sellsy.CreateInvoice(), dolibarr.Get(), dolibarr.CreateInvoice(), redis.Command(), n8n.Trigger(e), meilisearch.Index(e), emit.Emit(emitted.emit), alert.Alert(alert.NewDesk(alert.Options{}))},
-		[]step.ConnectionKind{email.Connection(e), slack.Connection(e), sellsy.ConnectionKind(e.Client()), dolibarr.ConnectionKind(e.Client()), redis.Connection(e), n8n.Connection(), meilisearch.Connection()},
+		append(sqlstep.Kinds(), httpreq.Request(e), email.Send(), slack.Post(e), sellsy.CreateInvoice(), dolibarr.Get(), dolibarr.CreateInvoice(), redis.Command(), n8n.Trigger(e), meilisearch.Index(e), emit.Emit(emitted.emit), alert.Alert(alert.NewDesk(alert.Options{}))),
+		append(sqlstep.Connections(e, ""), email.Connection(e), slack.Connection(e), sellsy.ConnectionKind(e.Client()), dolibarr.ConnectionKind(e.Client()), redis.Connection(e), n8n.Connection(), meilisearch.Connection()),
 	)
 }
 
