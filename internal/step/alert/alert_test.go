@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -40,6 +41,12 @@ func (p *phone) Tell(_ context.Context, notice step.Notice) error {
 	}
 	p.told = append(p.told, notice)
 	return nil
+}
+
+func (p *phone) heard() []step.Notice {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.Clone(p.told)
 }
 
 // office is a desk with the ways to tell of a configuration.
@@ -102,19 +109,19 @@ func TestTenThousandFailuresAreOneMessageAndACount(t *testing.T) {
 				t.Fatalf("%d: %+v %s", n, out, result)
 			}
 		}
-		if len(team.told) != 1 || team.told[0].Title != "[CRITICAL] Wrong amount" || team.told[0].Text != "order 0 has the wrong amount" {
-			t.Fatalf("%+v", team.told)
+		if len(team.heard()) != 1 || team.heard()[0].Title != "[CRITICAL] Wrong amount" || team.heard()[0].Text != "order 0 has the wrong amount" {
+			t.Fatalf("%+v", team.heard())
 		}
 		time.Sleep(10*time.Minute + 2*time.Second)
 		synctest.Wait()
-		if len(team.told) != 2 || !strings.Contains(team.told[1].Text, "order 9999 has the wrong amount\n\n9999 more since ") {
-			t.Fatalf("%+v", team.told)
+		if len(team.heard()) != 2 || !strings.Contains(team.heard()[1].Text, "order 9999 has the wrong amount\n\n9999 more since ") {
+			t.Fatalf("%+v", team.heard())
 		}
 		// A quiet while later the key is new again.
 		time.Sleep(11 * time.Minute)
 		synctest.Wait()
-		if _, result := o.raise(t, with, map[string]any{"n": 1}); !strings.Contains(result, "sent") || len(team.told) != 3 || len(o.desk.windows) != 1 {
-			t.Errorf("%s %+v", result, team.told)
+		if _, result := o.raise(t, with, map[string]any{"n": 1}); !strings.Contains(result, "sent") || len(team.heard()) != 3 {
+			t.Errorf("%s %+v", result, team.heard())
 		}
 		if o.counted["critical sent"] != 2 || o.counted["critical counted"] != 9999 || strings.Count(o.log.String(), "msg=alert ") != 10_001 {
 			t.Errorf("%v", o.counted)
@@ -134,20 +141,20 @@ func TestKeysAreApart(t *testing.T) {
 	for _, v := range []string{"a", "b", "a"} {
 		o.raise(t, map[string]any{"message": "m", "key": "${{ event.data.v }}"}, map[string]any{"v": v})
 	}
-	if len(team.told) != 2 || team.told[0].Title != "[ERROR] relais: payments" || team.told[0].Key == team.told[1].Key {
-		t.Errorf("%+v", team.told)
+	if len(team.heard()) != 2 || team.heard()[0].Title != "[ERROR] relais: payments" || team.heard()[0].Key == team.heard()[1].Key {
+		t.Errorf("%+v", team.heard())
 	}
 	o.raise(t, map[string]any{"message": "m", "every": "0s"}, nil)
 	o.raise(t, map[string]any{"message": "m", "every": "0s"}, nil)
-	if len(team.told) != 4 {
-		t.Errorf("%d messages", len(team.told))
+	if len(team.heard()) != 4 {
+		t.Errorf("%d messages", len(team.heard()))
 	}
 	// What is remembered is bounded: further keys are one.
 	for n := range maxKeys + 50 {
 		o.raise(t, map[string]any{"message": "m", "key": "${{ event.data.v }}"}, map[string]any{"v": fmt.Sprint("k", n)})
 	}
-	if len(o.desk.windows) > maxKeys+1 || len(team.told) > 4+maxKeys || team.told[len(team.told)-1].Title != "[ERROR] relais: many alerts" {
-		t.Errorf("%d keys, %d messages", len(o.desk.windows), len(team.told))
+	if len(o.desk.windows) > maxKeys+1 || len(team.heard()) > 4+maxKeys || team.heard()[len(team.heard())-1].Title != "[ERROR] relais: many alerts" {
+		t.Errorf("%d keys, %d messages", len(o.desk.windows), len(team.heard()))
 	}
 }
 
@@ -157,7 +164,7 @@ func TestAnAlertThatNobodyTookComesAgain(t *testing.T) {
 		o := open(step.Connections{"team": {Kind: "slack", Value: team}, "mail": {Kind: "smtp", Value: mail}})
 		with := map[string]any{"message": "m", "via": []any{"team", "mail"}, "to": "ops@example.fr"}
 		team.err = &step.Failure{Disposition: step.Final, Reason: core.ReasonStatus, Message: "Slack answered 404"}
-		if out, result := o.raise(t, with, nil); out.Verdict != store.VerdictSucceeded || !strings.Contains(result, `"failed":["team"]`) || mail.told[0].To[0] != "ops@example.fr" {
+		if out, result := o.raise(t, with, nil); out.Verdict != store.VerdictSucceeded || !strings.Contains(result, `"failed":["team"]`) || mail.heard()[0].To[0] != "ops@example.fr" {
 			t.Errorf("%+v %s", out, result)
 		}
 		time.Sleep(time.Hour)
@@ -170,8 +177,8 @@ func TestAnAlertThatNobodyTookComesAgain(t *testing.T) {
 			t.Errorf("none of them ever will: %+v", out)
 		}
 		mail.err = nil
-		if _, result := o.raise(t, with, nil); !strings.Contains(result, `"status":"sent"`) || len(mail.told) != 2 {
-			t.Errorf("%s %+v", result, mail.told)
+		if _, result := o.raise(t, with, nil); !strings.Contains(result, `"status":"sent"`) || len(mail.heard()) != 2 {
+			t.Errorf("%s %+v", result, mail.heard())
 		}
 		if o.counted["error failed"] != 2 || o.counted["error sent"] != 2 {
 			t.Errorf("%v", o.counted)
@@ -193,8 +200,8 @@ func TestAlertsAtOnceAreOne(t *testing.T) {
 		synctest.Wait()
 		close(team.hold)
 		group.Wait()
-		if len(team.told) != 1 {
-			t.Errorf("%d messages", len(team.told))
+		if len(team.heard()) != 1 {
+			t.Errorf("%d messages", len(team.heard()))
 		}
 	})
 }
@@ -217,8 +224,8 @@ func TestACountThatNobodyTookIsTriedAgain(t *testing.T) {
 		team.mu.Unlock()
 		time.Sleep(2 * time.Minute)
 		synctest.Wait()
-		if len(team.told) != 2 || !strings.Contains(team.told[1].Text, "1 more since") {
-			t.Errorf("%+v", team.told)
+		if len(team.heard()) != 2 || !strings.Contains(team.heard()[1].Text, "1 more since") {
+			t.Errorf("%+v", team.heard())
 		}
 		stop()
 	})
