@@ -39,6 +39,7 @@ var answers = []struct {
 	{regexp.MustCompile(`^the variable (\w+) is not set: write it into \.env beside the file, or set it in the environment$`), "la variable $1 n'a pas de valeur : écrivez-la dans .env, à côté du fichier, ou dans l'environnement"},
 	{regexp.MustCompile(`^the variable (\w+) is not set: .*, or give it a default here: (.+)$`), "la variable $1 n'a pas de valeur : écrivez-la dans .env, à côté du fichier, ou dans l'environnement, ou donnez-lui ici une valeur par défaut : $2"},
 	{regexp.MustCompile(`^it still holds the starter's placeholder: write (\w+)=.*$`), "il reste la valeur d'attente de relais init : écrivez $1=… dans .env, à côté du fichier (une ligne qui commence par # ne compte pas), ou dans l'environnement"},
+	{regexp.MustCompile(`^(\S+) sends ("[^"]*") as ("[^"]*"): the route takes that$`), "$1 envoie $2 sous le nom de $3 : c'est ce que prend la route"},
 	{regexp.MustCompile(`^(\S+) is not known to send ("[^"]*")(.*)$`), "$1 n'envoie pas, que l'on sache, $2$3"},
 	{regexp.MustCompile(`^WEBHOOK_PORT says another port: the file's is taken$`), "WEBHOOK_PORT donne un autre port : c'est celui du fichier qui compte"},
 	{regexp.MustCompile(`^it is not a port: allowed are 1 to 65535$`), "ce n'est pas un port : sont permis 1 à 65535"},
