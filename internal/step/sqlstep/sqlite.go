@@ -47,16 +47,16 @@ func sqliteKind(data string) step.ConnectionKind {
 	}
 }
 
-// sqliteBusy is how long SQLite waits for another's transaction, in milliseconds: a step's own timeout may be
-// shorter, and interrupts it.
-const sqliteBusy = "10000"
+// sqliteBusy bounds how long SQLite waits for another's transaction. Nothing interrupts it there, so it is also
+// bounded by what is left to the step.
+const sqliteBusy = 5 * time.Second
 
 func connector(path, data, mode string) driver.Connector {
 	escaped := (&url.URL{Path: filepath.ToSlash(path)}).EscapedPath()
 	if !strings.HasPrefix(escaped, "/") {
 		escaped = "/" + escaped // a drive's letter
 	}
-	return fileConnector{path: path, data: data, dsn: "file://" + escaped + "?mode=rw&_pragma=busy_timeout(" + sqliteBusy + ")&_pragma=foreign_keys(1)&_pragma=trusted_schema(0)&" + mode}
+	return fileConnector{path: path, data: data, dsn: "file://" + escaped + "?mode=rw&_pragma=foreign_keys(1)&_pragma=trusted_schema(0)&" + mode}
 }
 
 // fileConnector looks where the path leads right before the file is opened: a link may have been changed.
@@ -165,6 +165,11 @@ func (s *sqlite) begin(ctx context.Context, readOnly bool) (transaction, error) 
 	if readOnly {
 		pool, begin = s.readers, "BEGIN"
 	}
+	wait := sqliteBusy
+	if deadline, ok := ctx.Deadline(); ok {
+		wait = max(min(wait, time.Until(deadline)), 0)
+	}
+	begin = fmt.Sprintf("PRAGMA busy_timeout = %d; %s", wait.Milliseconds(), begin)
 	t, err := pool.start(ctx, begin, &pooledTx{
 		value:  sqliteValue,
 		refuse: func(args []any) error { return plainText(args, true, "SQLite") },
