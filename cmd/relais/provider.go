@@ -57,6 +57,13 @@ func (d *dolibarrReconcile) Run(p *program) error { return d.reconcile(p, "dolib
 // Run asks Sellsy what its webhooks lost.
 func (s *sellsyReconcile) Run(p *program) error { return s.reconcile(p, "sellsy") }
 
+// installed are the messages of what became of a webhook, or would become of it.
+var installed = map[string]struct{ done, would string }{
+	"created":   {"webhook_created", "would_webhook_created"},
+	"updated":   {"webhook_updated", "would_webhook_updated"},
+	"unchanged": {"webhook_unchanged", "webhook_unchanged"},
+}
+
 func (i *providerInstall) install(p *program, kind string) error {
 	out, err := app.InstallWebhook(p.ctx, p.appOptions(), app.Install{
 		Kind: kind, Source: i.Source, Connection: i.Connection, URL: i.URL, All: i.All, DryRun: i.DryRun,
@@ -71,11 +78,11 @@ func (i *providerInstall) install(p *program, kind string) error {
 		p.complain("%s\n", p.lang.say("install_insecure", out.URL))
 	}
 	return show(p, i.output, &out, func(r *app.WebhookInstalled) error {
-		key := "webhook_" + r.Action
-		if i.DryRun && r.Action != "unchanged" {
-			key = "would_" + key
+		said := installed[r.Action]
+		if i.DryRun {
+			said.done = said.would
 		}
-		p.say(key, oneLine(r.URL))
+		p.say(said.done, oneLine(r.URL))
 		if len(r.Changes) > 0 {
 			p.say("webhook_changes", oneLine(strings.Join(r.Changes, ", ")))
 		}

@@ -103,6 +103,14 @@ Codes de sortie : 0 fait, 1 refusé ou échoué, 2 ligne de commande erronée, 3
 		"Example:\n\n  relais rejections show 17 --body",
 		"Exemple :\n\n  relais rejections show 17 --body",
 	},
+	"dolibarr": {
+		"Example:\n\n  relais dolibarr install --dry-run",
+		"Exemple :\n\n  relais dolibarr install --dry-run",
+	},
+	"sellsy": {
+		"Example:\n\n  relais sellsy install --dry-run",
+		"Exemple :\n\n  relais sellsy install --dry-run",
+	},
 	"dolibarr install": {
 		"Dolibarr can't sign: the secret stands in the address, in its query or as Basic, as the source's verify says. The webhook doesn't block: what a blocking one can't deliver undoes the user's work.\n\nExamples:\n\n  relais dolibarr install --dry-run\n  relais dolibarr install --url https://hooks.example.fr",
 		"Dolibarr ne sait pas signer : le secret est dans l'adresse, en paramètre ou en Basic, comme le dit le verify de la source. Le webhook n'est pas bloquant : un webhook bloquant qui échoue annule le travail de l'utilisateur.\n\nExemples :\n\n  relais dolibarr install --dry-run\n  relais dolibarr install --url https://hooks.example.fr",
