@@ -56,6 +56,8 @@ type example struct {
 	data   string
 	binary string
 	url    string
+	// environ is added to what relais has in its environment.
+	environ []string
 
 	relais *exec.Cmd
 	ended  chan error
@@ -63,8 +65,9 @@ type example struct {
 	log    strings.Builder
 }
 
-// play copies a folder of examples and starts relais on it, as its README says, with what .env is to hold.
-func play(t *testing.T, name string, env map[string]string) *example {
+// play copies a folder of examples and starts relais on it, as its README says, with what .env is to hold. What
+// else a test wants to be otherwise is done before relais reads anything.
+func play(t *testing.T, name string, env map[string]string, before ...func(*example)) *example {
 	t.Helper()
 	path, err := binary()
 	if err != nil {
@@ -82,6 +85,9 @@ func play(t *testing.T, name string, env map[string]string) *example {
 	if err := os.WriteFile(filepath.Join(e.dir, ".env"), []byte(lines.String()), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	for _, do := range before {
+		do(e)
+	}
 	t.Cleanup(func() {
 		e.kill()
 		if t.Failed() {
@@ -93,11 +99,27 @@ func play(t *testing.T, name string, env map[string]string) *example {
 	return e
 }
 
+// edit replaces a text of the example's configuration, which must be there once.
+func (e *example) edit(old, new string) {
+	e.t.Helper()
+	path := filepath.Join(e.dir, "relais.yaml")
+	text, err := os.ReadFile(path)
+	if err != nil {
+		e.t.Fatal(err)
+	}
+	if strings.Count(string(text), old) != 1 {
+		e.t.Fatalf("%q is not there once", old)
+	}
+	if err := os.WriteFile(path, []byte(strings.Replace(string(text), old, new, 1)), 0o600); err != nil {
+		e.t.Fatal(err)
+	}
+}
+
 // start starts relais and returns once it answers.
 func (e *example) start() {
 	e.t.Helper()
 	e.relais = exec.CommandContext(context.Background(), e.binary, "serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0")
-	e.relais.Dir, e.relais.Env = e.dir, environment()
+	e.relais.Dir, e.relais.Env = e.dir, append(environment(), e.environ...)
 	e.relais.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	out, err := e.relais.StderrPipe()
 	if err != nil {
@@ -164,7 +186,7 @@ func (e *example) cli(args ...string) string {
 	ctx, cancel := context.WithTimeout(e.t.Context(), patience)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, e.binary, args...)
-	cmd.Dir, cmd.Env = e.dir, environment()
+	cmd.Dir, cmd.Env = e.dir, append(environment(), e.environ...)
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		e.t.Fatalf("relais %s: %v\n%s", strings.Join(args, " "), err, out)

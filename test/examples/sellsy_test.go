@@ -11,6 +11,7 @@ import (
 const sellsyKey = "1eba7b47-ff42-4883-9b6b-f3d776151374"
 
 func TestSellsyFactures(t *testing.T) {
+	t.Parallel()
 	sellsy, err := sandbox.Serve("127.0.0.1:0", sandbox.Options{})
 	if err != nil {
 		t.Fatal(err)
