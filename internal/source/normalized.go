@@ -167,10 +167,16 @@ func cents(text string) (any, bool) {
 	return n, err == nil
 }
 
-// moment writes a time as RFC 3339: one that is written so already, or seconds or milliseconds since 1970.
+// layouts are how providers write a time that names its zone.
+var layouts = []string{time.RFC3339, "2006-01-02T15:04:05Z0700", "2006-01-02 15:04:05Z07:00", "20060102T150405Z07:00", "20060102150405Z07:00"}
+
+// moment writes a time as RFC 3339: one that is written so already or nearly so, or seconds or milliseconds
+// since 1970. A time without its zone is none: it would be taken for another.
 func moment(text string) (any, bool) {
-	if at, err := time.Parse(time.RFC3339, text); err == nil {
-		return at.UTC().Format(time.RFC3339Nano), true
+	for _, layout := range layouts {
+		if at, err := time.Parse(layout, text); err == nil {
+			return at.UTC().Format(time.RFC3339Nano), true
+		}
 	}
 	n, err := strconv.ParseInt(text, 10, 64)
 	switch {
