@@ -174,6 +174,9 @@ func (w *work) write(to io.Writer, text string) {
 // wrote into the address. Bytes as received come first, then with their values encoded anew: some
 // gateways write %20 where there was a plus.
 func (v *signature) precedings(w *work, req *Request, signing bool) *Rejected {
+	if v.place.inQuery(req) && len(req.Body) > 0 {
+		return errUnsignedBody
+	}
 	before := v.place.raw(req)
 	if !signing {
 		end := bytes.LastIndexByte(before, '&')

@@ -242,8 +242,12 @@ const (
 
 // format chooses how the body is read by the kind of its Content-Type. That header is rarely signed, so
 // it decides nothing that the bytes can tell: what begins as JSON does is never a form (which would have
-// it percent-encoded), else a text inside signed JSON could be read as the form's field.
+// it percent-encoded), else a text inside signed JSON could be read as the form's field. And a body whose
+// fields were verified as a form's is a form: else nothing of what was signed would be read.
 func (s *Source) format(req *Request) formatOf {
+	if s.signature != nil && s.signature.ofForm() {
+		return s.formatForm
+	}
 	if values := req.Header["Content-Type"]; len(values) > 0 {
 		kind, _, _ := strings.Cut(values[0], ";")
 		kind = strings.TrimSpace(kind)

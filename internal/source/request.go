@@ -44,6 +44,7 @@ var (
 	errExpired        = &Rejected{core.RejectExpired, "the signed timestamp is too far from now"}
 	errPartTwice      = &Rejected{core.RejectBadSignature, "a part of what is signed is given twice"}
 	errNotLast        = &Rejected{core.RejectBadSignature, "the signature is not the last parameter: what follows it would not be signed"}
+	errUnsignedBody   = &Rejected{core.RejectBadSignature, "the query is what is signed: a body beside it is not"}
 	errManyParameters = &Rejected{core.RejectBadSignature, "more is given to be signed than this source takes"}
 	errNoCredentials  = &Rejected{core.RejectCredentials, "the request carries no credentials"}
 	errCredentials    = &Rejected{core.RejectCredentials, "the credentials are not valid"}

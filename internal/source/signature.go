@@ -159,7 +159,18 @@ func (v *signature) verifyWith(w *work, req *Request) *Rejected {
 	if len(w.message.alternatives) > 0 && v.place.inText() {
 		v.place.setRaw(req, v.place.raw(req)[w.message.alternatives[match].cut:])
 	}
+	if v.place.kind == placeParam && !v.place.inQuery(req) {
+		req.Query = "" // a rule that misses a field in the form would look for it there
+	}
 	return nil
+}
+
+// ofForm tells whether what is signed are the fields of a form.
+func (v *signature) ofForm() bool {
+	if v.place.kind == placeForm || v.place.kind == placeParam {
+		return true
+	}
+	return !signs(v.parts, signedBody) && (signs(v.parts, signedForm) || signs(v.parts, signedSortedValues))
 }
 
 // holdsNUL looks for what the padding of a length extension always holds, and no provider's text does.
