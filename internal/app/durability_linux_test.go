@@ -30,7 +30,7 @@ func TestMain(m *testing.M) {
 	}
 	// The tests that stop processes mostly wait: many run at once, whatever the number of cores.
 	flag.Parse()
-	if err := flag.Set("test.parallel", "24"); err != nil {
+	if err := flag.Set("test.parallel", "48"); err != nil {
 		panic(err)
 	}
 	os.Exit(m.Run())

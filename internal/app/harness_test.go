@@ -12,6 +12,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -106,6 +107,17 @@ func (r *running) post(key string, body []byte) (int, string) {
 	}
 	request.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	request.Header.Set("X-Webhook-Signature", hex.EncodeToString(digest[:]))
+	return r.do(request)
+}
+
+// postJSON sends a body to a path of the listener.
+func (r *running) postJSON(path, body string) (int, string) {
+	r.t.Helper()
+	request, err := http.NewRequestWithContext(r.t.Context(), http.MethodPost, "http://"+r.at.Listen+path, strings.NewReader(body))
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	request.Header.Set("Content-Type", "application/json")
 	return r.do(request)
 }
 

@@ -14,7 +14,10 @@ import (
 	"time"
 
 	"relais/internal/sandbox"
+	"relais/internal/sandbox/doli"
 	"relais/internal/step"
+	"relais/internal/step/dolibarr"
+	"relais/internal/step/once"
 	"relais/internal/step/sellsy"
 )
 
@@ -32,10 +35,10 @@ func endAtPoint(connections step.Connections) {
 	if point == "" {
 		return
 	}
-	var once sync.Once
-	sellsy.SetHook(connections["compta"].Value, func(p sellsy.Point) error {
+	var first sync.Once
+	hook := func(p once.Point) error {
 		if string(p) == point {
-			once.Do(func() {
+			first.Do(func() {
 				signal := syscall.SIGKILL
 				if os.Getenv(signalVariable) == "stop" {
 					signal = syscall.SIGSTOP
@@ -44,65 +47,126 @@ func endAtPoint(connections step.Connections) {
 			})
 		}
 		return nil
-	})
+	}
+	sellsy.SetHook(connections["compta"].Value, hook)
+	dolibarr.SetHook(connections["compta"].Value, hook)
+}
+
+// invoicedBy is a system that invoices are made in, with one sale in it to be invoiced.
+type invoicedBy struct {
+	config string // with a connection called compta
+	send   func(r *running) (int, string)
+	made   func() []int64
+}
+
+const endingRetry = "    retry: [0s, 1s, 1s, 1s, 1s, 1s, 1s, 1s]\n"
+
+// ending are the systems, each misbehaving as it is told for its call that makes an invoice.
+var ending = map[string]func(t *testing.T, fault string) invoicedBy{
+	"sellsy": func(t *testing.T, fault string) invoicedBy {
+		account := sellsySandbox(t, sandbox.Options{})
+		if fault != "" {
+			f, err := sandbox.ParseFault("POST /v2/invoices times=1 " + fault)
+			if err != nil {
+				t.Fatal(err)
+			}
+			account.Misbehave(f)
+		}
+		estimate, err := account.AddEstimate(sandbox.Estimate{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return invoicedBy{
+			config: strings.Replace(invoicing(account.URL, endingRetry), "client_secret: sandbox-secret",
+				"client_secret: sandbox-secret, request_timeout: 1s, settle: 2500ms, recheck: 500ms", 1),
+			send: func(r *running) (int, string) { return r.post(signingKey, estimateStep(estimate, "first")) },
+			made: func() []int64 { return account.InvoicesOf(estimate) },
+		}
+	},
+	"dolibarr": func(t *testing.T, fault string) invoicedBy {
+		erp := doli.New(doli.Options{})
+		server := erp.Serve()
+		t.Cleanup(server.Close)
+		if fault != "" {
+			if err := erp.Misbehave("POST /invoices times=1 " + fault); err != nil {
+				t.Fatal(err)
+			}
+		}
+		proposal := erp.AddProposal(doli.Proposal{})
+		return invoicedBy{
+			config: fmt.Sprintf(`
+sources:
+  erp: {preset: dolibarr, secret: dolibarr-token}
+connections:
+  compta: {kind: dolibarr, url: "%s", api_key: doli-key, request_timeout: 1s, settle: 2500ms, recheck: 500ms}
+routes:
+  facture:
+    on: [erp/PROPAL_CLOSE_SIGNED]
+    steps:
+      - {use: dolibarr/create-invoice, with: {proposal: "${{ event.data.object.id }}"}}
+%s`, server.URL, endingRetry),
+			send: func(r *running) (int, string) {
+				return r.postJSON("/webhook?token=dolibarr-token", fmt.Sprintf(`{"triggercode":"PROPAL_CLOSE_SIGNED","object":{"id":"%d"}}`, proposal))
+			},
+			made: func() []int64 { return erp.InvoicesOf(proposal) },
+		}
+	},
 }
 
 // A real process is killed, or stopped for longer than everything that could take its place waits, at each
-// point of the invoice's protocol, while Sellsy behaves, drops its answer or commits late.
+// point of the invoice's protocol, while the other system behaves, drops its answer or commits late.
 func TestOneInvoiceWhereverTheProcessEndsOrStalls(t *testing.T) {
-	points := []sellsy.Point{
-		sellsy.PointOpened, sellsy.PointLookedUp, sellsy.PointBefore, sellsy.PointSent, sellsy.PointLastByte,
-		sellsy.PointAnswered, sellsy.PointConfirmed, sellsy.PointDone,
+	points := []once.Point{
+		once.PointOpened, once.PointLookedUp, once.PointBefore, once.PointSent, once.PointLastByte,
+		once.PointAnswered, once.PointConfirmed, once.PointDone,
 	}
-	for _, point := range points {
-		for _, signal := range []string{"kill", "stop"} {
-			for _, fault := range []string{"", "POST /v2/invoices times=1 drop_answer", "POST /v2/invoices times=1 commit_late=800ms search_lag=1s"} {
-				t.Run(fmt.Sprintf("%s at %s %s", signal, point, fault), func(t *testing.T) {
-					t.Parallel()
-					endAt(t, point, signal, fault)
-				})
+	for system := range ending {
+		for _, point := range points {
+			for _, signal := range []string{"kill", "stop"} {
+				for _, fault := range []string{"", "drop_answer", "commit_late=800ms search_lag=1s"} {
+					t.Run(fmt.Sprintf("%s: %s at %s %s", system, signal, point, fault), func(t *testing.T) {
+						t.Parallel()
+						endAt(t, ending[system](t, fault), point, signal, fault == "")
+					})
+				}
 			}
 		}
 	}
 }
 
-func endAt(t *testing.T, point sellsy.Point, signal, fault string) {
-	account := sellsySandbox(t, sandbox.Options{})
-	if fault != "" {
-		f, err := sandbox.ParseFault(fault)
-		if err != nil {
-			t.Fatal(err)
-		}
-		account.Misbehave(f)
-	}
-	estimate, err := account.AddEstimate(sandbox.Estimate{})
-	if err != nil {
-		t.Fatal(err)
-	}
+// endAt ends a process at a point. A dropped answer may keep the points after it from being reached: the first
+// life then goes on to its end.
+func endAt(t *testing.T, system invoicedBy, point once.Point, signal string, always bool) {
 	dir := t.TempDir()
-	// A dropped answer may keep the points after it from being reached: the first life then ends on its own.
-	writeConfig(t, dir, strings.Replace(invoicing(account.URL, "    retry: [0s, 1s, 1s, 1s, 1s, 1s, 1s, 1s]\n"), "client_secret: sandbox-secret",
-		"client_secret: sandbox-secret, request_timeout: 1s, settle: 2500ms, recheck: 500ms", 1))
+	writeConfig(t, dir, system.config)
 	first := startChild(t, dir, point, signal)
-	first.sendQuote(t, estimate, "first")
+	if status, text := system.send(&running{t: t, at: Addresses{Listen: first.listen}}); status != http.StatusOK {
+		t.Fatalf("answered %d %s", status, text)
+	}
+	patience, last := 8*time.Second, first
+	if always {
+		patience = 30 * time.Second
+	}
+	reached := false
 	switch signal {
 	case "kill":
-		if first.endedWithin(t, 8*time.Second) {
-			startChild(t, dir, "", "").waitDone(t, dir)
-			break
+		if reached = first.endedWithin(t, patience); reached {
+			last = startChild(t, dir, "", "")
 		}
-		first.waitDone(t, dir)
 	case "stop":
-		if first.stoppedWithin(t, 8*time.Second) {
+		if reached = first.stoppedWithin(t, patience); reached {
 			<-time.After(stall) // what is tested is the passing of time
 			if err := first.cmd.Process.Signal(syscall.SIGCONT); err != nil {
 				t.Fatal(err)
 			}
 		}
-		first.waitDone(t, dir)
 	}
-	if invoices := account.InvoicesOf(estimate); len(invoices) != 1 {
-		t.Errorf("the quote has the invoices %v, want one", invoices)
+	if always && !reached {
+		t.Errorf("the process never came to the point")
+	}
+	last.waitDone(t, dir)
+	if invoices := system.made(); len(invoices) != 1 {
+		t.Errorf("the sale has the invoices %v, want one", invoices)
 	}
 }
 
@@ -114,7 +178,7 @@ type childProcess struct {
 	log    *safeBuffer
 }
 
-func startChild(t *testing.T, dir string, point sellsy.Point, signal string) *childProcess {
+func startChild(t *testing.T, dir string, point once.Point, signal string) *childProcess {
 	t.Helper()
 	c := &childProcess{ended: make(chan struct{}), log: &safeBuffer{}}
 	c.cmd = exec.CommandContext(t.Context(), os.Args[0])
@@ -141,14 +205,6 @@ func startChild(t *testing.T, dir string, point sellsy.Point, signal string) *ch
 		<-c.ended
 	})
 	return c
-}
-
-func (c *childProcess) sendQuote(t *testing.T, estimate int64, unique string) {
-	t.Helper()
-	r := &running{t: t, at: Addresses{Listen: c.listen}}
-	if status, text := r.post(signingKey, estimateStep(estimate, unique)); status != http.StatusOK {
-		t.Fatalf("answered %d %s", status, text)
-	}
 }
 
 func (c *childProcess) endedWithin(t *testing.T, d time.Duration) bool {
