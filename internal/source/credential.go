@@ -93,9 +93,13 @@ var neverStored = map[string]bool{"Authorization": true, "Proxy-Authorization": 
 const secretHeader = "Relais-Secret"
 
 // StoredHeader returns the request's header as it may be stored: without credentials, and with a keyed
-// digest in place of the one that verification read.
+// digest in place of the one that verification read. A proxy may have written the address, with the token in
+// it, into a header of its own.
 func (s *Source) StoredHeader(req *Request) []byte {
 	header := core.EncodeHeader(req.Header, func(name string) bool { return name != secretHeader && s.keepHeader(name) })
+	if s.credential != nil {
+		header = []byte(s.Hide(string(header)))
+	}
 	if req.Secret != "" {
 		header = append(header, secretHeader+": "+req.Secret+"\r\n"...)
 	}

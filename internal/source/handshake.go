@@ -95,9 +95,17 @@ func (s *Source) compileHandshakes(rules *ruleReader, p *Preset) error {
 		if h.class != handshakeVerified && in.Token.Is == "" && h.reflects() {
 			return invalid("handshake", "it sends back what anyone asks for: ask for a token, or for a signature")
 		}
+		s.signsTexts = s.signsTexts || h.class != handshakeVerified && h.signs()
 		s.handshakes = append(s.handshakes, h)
 	}
 	return nil
+}
+
+// signs tells whether the answer holds the signature of something of the request.
+func (h *handshake) signs() bool {
+	signed := func(f field) bool { return f.sign != nil }
+	return slices.ContainsFunc(h.echo, signed) ||
+		slices.ContainsFunc(h.json, func(m member) bool { return slices.ContainsFunc(m.parts, signed) })
 }
 
 // reflects tells whether the answer holds something of the request as it came.
@@ -195,8 +203,8 @@ func (r *reading) answer(h *handshake) (*Answer, *Rejected) {
 	return &answer, nil
 }
 
-// appendSigned adds the field's text, or what signs it. Neither is done for a text that could be a message:
-// whoever asks would get a signature for it.
+// appendSigned adds what signs the field's text. It isn't done for a text that could be a message: whoever
+// asks would get a signature for it. Verify refuses bodies that are such texts.
 func (r *reading) appendSigned(dst []byte, f field) ([]byte, bool) {
 	sign := f.sign
 	f.sign = nil

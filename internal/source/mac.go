@@ -79,6 +79,9 @@ func (s scheme) decodeKeys(secret namedSecret, v *Verify) ([]key, error) {
 	if s.public() {
 		return s.publicKeys(secret.name, text)
 	}
+	if strings.Contains(text, "PUBLIC KEY-----") || strings.Contains(text, "BEGIN CERTIFICATE-----") {
+		return nil, invalid("secret", "the secret is a public key, and %s is made with a shared one: anyone could sign with it", v.Scheme)
+	}
 	var decoded []byte
 	var err error
 	switch v.Key {

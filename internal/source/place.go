@@ -107,7 +107,8 @@ func (f found) string(in []byte) string {
 	return string(in[f.start:f.end])
 }
 
-// queryValue finds a parameter in a raw query, and how often it is there.
+// queryValue finds a parameter in a raw query, and how often it is there. An empty one is not there, but
+// counts beside another: of two, another reader could take the other one.
 func queryValue(raw, name string) (value string, times int) {
 	for pair := range strings.SplitSeq(raw, "&") {
 		key, text, _ := strings.Cut(pair, "=")
@@ -118,9 +119,12 @@ func queryValue(raw, name string) (value string, times int) {
 		if times++; times > 1 {
 			return "", 2
 		}
-		if value, err = url.QueryUnescape(text); err != nil || value == "" {
-			return "", 0
+		if value, err = url.QueryUnescape(text); err != nil {
+			value = ""
 		}
+	}
+	if value == "" {
+		return "", 0
 	}
 	return value, times
 }

@@ -53,6 +53,7 @@ type Source struct {
 	types, nativeTypes, dedup []rule
 	agree                     [][][]field
 	handshakes                []handshake
+	signsTexts                bool // a handshake signs what somebody who can't sign asks for
 	split                     *split
 	stored                    stored
 	dedupSeed                 []byte
@@ -69,6 +70,8 @@ type Source struct {
 func (s *Source) Verify(req *Request) error {
 	var err *Rejected
 	switch {
+	case s.signature != nil && s.signsTexts && sendable(req.Body):
+		err = errBadSignature // anyone can have it signed
 	case s.signature != nil:
 		err = s.signature.verify(req)
 	case s.credential != nil:

@@ -1,7 +1,9 @@
 package source
 
 import (
+	"encoding/json"
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 
@@ -51,5 +53,69 @@ func TestBodyBesideASignedQueryIsRefused(t *testing.T) {
 	req.Body = []byte("Mt=1&Ref=other")
 	if err := src.Verify(req); err == nil {
 		t.Error("a body that nobody signed is accepted")
+	}
+}
+
+// X asks for the HMAC of a text of anyone's choice, made with the key that signs its messages. What it
+// answers is no signature of a message.
+func TestAnswersToAChallengeSignNoMessage(t *testing.T) {
+	src := compile(t, config.Source{Preset: "twitter", Secrets: secrets("s3cret-s3cret")})
+	for _, body := range []string{"12345", "true", "-1.5e7", "abc"} {
+		asked, err := src.Greet(&Request{Method: "GET", Header: http.Header{}, Query: "crc_token=" + body})
+		if err != nil || asked.Answer == nil {
+			t.Fatalf("%s: the challenge isn't answered: %v", body, err)
+		}
+		var answer struct {
+			Token string `json:"response_token"`
+		}
+		if err := json.Unmarshal([]byte(asked.Answer.Body), &answer); err != nil {
+			t.Fatal(err)
+		}
+		req := &Request{Method: "POST", Body: []byte(body), Now: time.Now(),
+			Header: http.Header{"X-Twitter-Webhooks-Signature": {answer.Token}, "Content-Type": {"application/json"}}}
+		if src.Verify(req) == nil {
+			t.Errorf("%s: the answer is taken for the signature of a message", body)
+		}
+	}
+}
+
+// A public key is known to all: whoever has it could sign with it.
+func TestPublicKeyIsNoSharedSecret(t *testing.T) {
+	preset, err := Embedded().Load("paybox")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = Compile(config.Source{Name: "x", Preset: "generic-hmac", Secrets: secrets(preset.Verify.PublicKeys[0])}, Embedded())
+	if err == nil {
+		t.Error("a public key is taken as the key of an HMAC")
+	}
+}
+
+// Of a parameter that is given twice another reader could take the other one, also where the first is empty.
+func TestEmptyAndGivenAgain(t *testing.T) {
+	for text, want := range map[string]int{"a=&a=1": 2, "a=1&a=": 2, "a=&b=1": 0, "a&a": 2, "%61=1&a=": 2, "a=1": 1} {
+		if _, times := queryValue(text, "a"); times != want {
+			t.Errorf("%s: in the query %d times, want %d", text, times, want)
+		}
+		if _, times := formValue([]byte(text), "a"); times != want {
+			t.Errorf("%s: in the form %d times, want %d", text, times, want)
+		}
+	}
+}
+
+// A proxy writes the address that it was called by into a header of its own, the token in it included.
+func TestTokenIsInNoStoredHeader(t *testing.T) {
+	for preset, in := range map[string]string{"n8n": "secret", "dolibarr": "token"} {
+		src := compile(t, config.Source{Preset: preset, Secrets: secrets("tok/en+very-secret")})
+		req := &Request{Method: "POST", Query: in + "=tok%2Fen%2Bvery-secret", Body: []byte(`{"a":1}`), Now: time.Now(), Header: http.Header{
+			"X-Original-Uri": {"/hook?" + in + "=tok%2Fen%2Bvery-secret"}, "X-Token": {"tok/en+very-secret"}, "X-Other": {"kept"},
+		}}
+		if err := src.Verify(req); err != nil {
+			t.Fatal(err)
+		}
+		stored := string(src.StoredHeader(req))
+		if strings.Contains(stored, "very-secret") || !strings.Contains(stored, "X-Other: kept\r\n") {
+			t.Errorf("%s: stored is %q", preset, stored)
+		}
 	}
 }
