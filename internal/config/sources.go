@@ -88,7 +88,7 @@ func sourceKeys() []field[Source] {
 		},
 		one("fields", "The names under which the provider sends what it names by letters, as they were given to it: Mt:M;Ref:R;Auto:A;Erreur:E;K:K.",
 			aText, func(s *Source) *string { return &s.Fields }),
-		many("allow_ips", "Addresses that may call; others are refused.",
+		many("allow_ips", "Addresses that may call; others are refused. Those that are named may send as much as the source's rate lets them, whatever ingest.address_rate says.",
 			aPrefix, func(s *Source) *[]netip.Prefix { return &s.AllowIPs }),
 		{
 			name: "verify", doc: "How requests are verified, in the grammar of docs/verify.md; it goes before the preset's.",

@@ -47,7 +47,7 @@ func ingestKeys() []field[Ingest] {
 		oneWith("body_timeout", 10*time.Second, "Time to send a whole request.",
 			atLeast(aDuration, time.Millisecond), func(i *Ingest) *time.Duration { return &i.BodyTimeout }),
 		{
-			name: "address_rate", doc: "Requests from one address (a /64 in IPv6).", def: "1000/s",
+			name: "address_rate", doc: "Requests from one address (a /64 in IPv6). Addresses that the source's allow_ips names are bounded by its rate alone.", def: "1000/s",
 			shape: func(*schemaMaker) map[string]any { return aRate.shape },
 			init:  func(i *Ingest) { i.AddressRate = 1000 },
 			read: func(r *reader, n *node, path string, i *Ingest) {

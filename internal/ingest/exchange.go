@@ -106,11 +106,17 @@ func (p *pattern) match(path string) (string, bool) {
 	return parts.Encode(), true
 }
 
+// listed tells that the source names the sender's address. What may come from there is the source's rate to
+// say: a provider that sends a night's changes at once does so from one address.
+func (x *exchange) listed() bool {
+	return x.entry != nil && contains(x.entry.AllowIPs, x.addr) && !relayed(x.r, x.setup.TrustedProxies)
+}
+
 // serve answers the request, or says why it is refused.
 func (x *exchange) serve() *refusal {
 	x.addr = clientAddress(x.r, x.setup.TrustedProxies)
 	from, ok := x.setup.limiter.allow(x.addr, x.start)
-	if x.from = from; !ok {
+	if x.from = from; !ok && !x.listed() {
 		return refuse(core.RejectRate)
 	}
 	if x.entry == nil {

@@ -212,6 +212,29 @@ func TestRates(t *testing.T) {
 	}
 }
 
+// A provider sends what a night brought from one address: where the source names it, only the source's rate
+// bounds it. Whoever comes through a proxy that nobody named has the proxy's address, and is nobody.
+func TestAnAddressThatTheSourceNamesIsBoundedByTheSourceAlone(t *testing.T) {
+	named := sellsy()
+	named.AllowIPs = []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")}
+	named.Rate, named.Burst = 0.001, 3
+	h := open(t, func(o *Options) { o.Settings.Bounds.AddressRate, o.Settings.Bounds.AddressBurst = 0.001, 1 }, named)
+	for i, want := range []int{200, 200, 200, 429} {
+		if got := h.send("POST", "/in/sellsy", h.signed(jsonType, quote(i)), quote(i)); got.status != want {
+			t.Errorf("request %d: answered %d, want %d", i, got.status, want)
+		}
+	}
+	header := h.signed(jsonType, quote(9))
+	header.Set("X-Forwarded-For", "198.51.100.7")
+	for where, got := range map[string]reply{
+		"elsewhere": h.send("POST", "/nowhere", nil, nil), "through a proxy": h.send("POST", "/in/sellsy", header, quote(9)),
+	} {
+		if got.status != 429 || !strings.Contains(got.body, "from this address") {
+			t.Errorf("%s: answered %d %s", where, got.status, got.body)
+		}
+	}
+}
+
 func TestBytesInFlightAreBounded(t *testing.T) {
 	h := open(t, func(o *Options) { o.Settings.Bounds.InFlightBytes = 100 << 10 })
 	reached, leave := make(chan struct{}), make(chan struct{})

@@ -56,6 +56,7 @@ type example struct {
 	data   string
 	binary string
 	url    string
+	admin  string // where /metrics is
 	// environ is added to what relais has in its environment.
 	environ []string
 
@@ -69,13 +70,19 @@ type example struct {
 // else a test wants to be otherwise is done before relais reads anything.
 func play(t *testing.T, name string, env map[string]string, before ...func(*example)) *example {
 	t.Helper()
+	return playFolder(t, filepath.Join("..", "..", "examples", name), env, before...)
+}
+
+// playFolder is play, for a folder that stands elsewhere.
+func playFolder(t *testing.T, from string, env map[string]string, before ...func(*example)) *example {
+	t.Helper()
 	path, err := binary()
 	if err != nil {
 		t.Fatal(err)
 	}
-	e := &example{t: t, dir: filepath.Join(t.TempDir(), name), binary: path}
+	e := &example{t: t, dir: filepath.Join(t.TempDir(), filepath.Base(from)), binary: path}
 	e.data = filepath.Join(e.dir, "relais-data")
-	if err := os.CopyFS(e.dir, os.DirFS(filepath.Join("..", "..", "examples", name))); err != nil {
+	if err := os.CopyFS(e.dir, os.DirFS(from)); err != nil {
 		t.Fatal(err)
 	}
 	var lines strings.Builder
@@ -153,17 +160,23 @@ func (e *example) read(out io.Reader, ready chan<- string) {
 		e.log.WriteString(line + "\n")
 		e.mu.Unlock()
 		if _, rest, ok := strings.Cut(line, "relais is ready"); ok {
-			_, rest, _ = strings.Cut(rest, "listen=")
-			address, _, _ := strings.Cut(rest, " ")
-			ready <- "http://" + address
+			address := func(name string) string {
+				_, from, _ := strings.Cut(rest, " "+name+"=")
+				address, _, _ := strings.Cut(from, " ")
+				return "http://" + address
+			}
+			e.admin = address("admin")
+			ready <- address("listen")
 		}
 	}
 }
 
+// logged is the end of what relais has logged.
 func (e *example) logged() string {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return e.log.String()
+	text := e.log.String()
+	return text[max(0, len(text)-32<<10):]
 }
 
 // kill ends relais as a power cut does.
@@ -233,6 +246,12 @@ func (e *example) settled() (all []delivery) {
 
 // until polls for what the test waits for: another process's progress has no signal to wait on.
 func (e *example) until(what string, holds func() bool) {
+	e.t.Helper()
+	e.within(patience, what, holds)
+}
+
+// within is until, for what takes longer.
+func (e *example) within(patience time.Duration, what string, holds func() bool) {
 	e.t.Helper()
 	for deadline := time.Now().Add(patience); !holds(); <-time.After(pollEach) {
 		if time.Now().After(deadline) {
