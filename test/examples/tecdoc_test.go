@@ -238,22 +238,22 @@ func TestANightOfTenThousandProductsIsTakenBothWays(t *testing.T) {
 	c.ended(2*night, 0)
 }
 
-// shop takes prices. It refuses one price of each product the first time that it is asked.
-type shop struct {
+// priceTaker takes prices. It refuses one price of each product the first time that it is asked.
+type priceTaker struct {
 	*httptest.Server
 	mu      sync.Mutex
 	refused map[string]bool
 	taken   map[string][]int // the prices of each product, as they came
 }
 
-func startShop(t *testing.T) *shop {
-	s := &shop{refused: map[string]bool{}, taken: map[string][]int{}}
+func startPriceTaker(t *testing.T) *priceTaker {
+	s := &priceTaker{refused: map[string]bool{}, taken: map[string][]int{}}
 	s.Server = httptest.NewServer(s)
 	t.Cleanup(s.Close)
 	return s
 }
 
-func (s *shop) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+func (s *priceTaker) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	var asked struct {
 		Product string
 		Cents   int
@@ -281,8 +281,8 @@ func refusedPrice(product string) int { return centsOf(int(product[len(product)-
 // Each of a thousand products changes its price five times, and one of the five fails at first: those after
 // it wait until it was done, so that the last price is what stands there.
 func TestTheLastPriceStandsThoughOneFailedFirst(t *testing.T) {
-	shop := startShop(t)
-	c := startCatalogue(t, shop.URL)
+	taker := startPriceTaker(t)
+	c := startCatalogue(t, taker.URL)
 	lists, want := make([][]string, repriced), map[string]string{}
 	for i := range lists {
 		product := fmt.Sprintf("TD-%d", i)
@@ -305,12 +305,12 @@ func TestTheLastPriceStandsThoughOneFailedFirst(t *testing.T) {
 		t.Errorf("a price was acknowledged after %v: its sender had given up", slowest)
 	}
 
-	shop.mu.Lock()
-	defer shop.mu.Unlock()
-	if len(shop.refused) != repriced {
-		t.Errorf("a price of %d products was refused, want %d", len(shop.refused), repriced)
+	taker.mu.Lock()
+	defer taker.mu.Unlock()
+	if len(taker.refused) != repriced {
+		t.Errorf("a price of %d products was refused, want %d", len(taker.refused), repriced)
 	}
-	for product, taken := range shop.taken {
+	for product, taken := range taker.taken {
 		if len(taken) != prices || !slices.IsSorted(taken) {
 			t.Errorf("the prices of %s came as %v", product, taken)
 		}
