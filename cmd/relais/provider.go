@@ -83,8 +83,8 @@ func (i *providerInstall) install(p *program, kind string) error {
 			said.done = said.would
 		}
 		p.say(said.done, oneLine(r.URL))
-		if len(r.Changes) > 0 {
-			p.say("webhook_changes", oneLine(strings.Join(r.Changes, ", ")))
+		for _, c := range r.Changes {
+			p.say("webhook_change", c.Name, oneLine(c.Old), oneLine(c.New))
 		}
 		p.say("webhook_events", oneLine(strings.Join(r.Events, ", ")))
 		return nil

@@ -56,6 +56,9 @@ func (s *sendCommand) Run(p *program) error {
 	if err := from.Sign(message); err != nil {
 		return err
 	}
+	if s.URL == "" {
+		target = from.Called(&url.URL{Scheme: target.Scheme, Host: target.Host}, message)
+	}
 	target.RawQuery = message.Query
 	out, err := p.post(target.String(), message)
 	if err != nil {
@@ -154,11 +157,7 @@ func (s *sendCommand) target(cfg *config.Config, from *source.Source) (*url.URL,
 	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
 		host = "127.0.0.1"
 	}
-	path := from.Path
-	if path == "" || strings.Contains(path, "{") {
-		path = "/in/" + from.Name
-	}
-	return &url.URL{Scheme: "http", Host: net.JoinHostPort(host, port), Path: path}, nil
+	return from.Called(&url.URL{Scheme: "http", Host: net.JoinHostPort(host, port)}, &source.Request{}), nil
 }
 
 const sendTimeout = 30 * time.Second

@@ -100,7 +100,7 @@ var messages = map[string]text{
 	"webhook_unchanged":     {"Nothing to change: the provider calls %s", "Rien à changer : le fournisseur appelle %s"},
 	"would_webhook_created": {"Would be made: the provider would call %s", "Serait créé : le fournisseur appellerait %s"},
 	"would_webhook_updated": {"Would be changed: the provider would call %s", "Serait modifié : le fournisseur appellerait %s"},
-	"webhook_changes":       {"Different: %s", "Différences : %s"},
+	"webhook_change":        {"Different: %s: %s -> %s", "Différence : %s : %s -> %s"},
 	"webhook_events":        {"Events: %s", "Événements : %s"},
 	"install_insecure":      {"relais: %s is not https: whoever is on the way reads the secret and the data", "relais : %s n'est pas en https : quiconque est sur le chemin lit le secret et les données"},
 	"no_webhook_api":        {"this Dolibarr has no webhooks in its API: the module Webhooks is off, or it is older than version 20", "ce Dolibarr n'a pas de webhooks dans son API : le module Webhooks est désactivé, ou la version est antérieure à la 20"},

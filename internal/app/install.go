@@ -54,7 +54,7 @@ func InstallWebhook(ctx context.Context, o Options, in Install) (WebhookInstalle
 	if err != nil {
 		return out, err
 	}
-	out.URL, out.Insecure = called.Scheme+"://"+called.Host+called.Path, called.Scheme != "https"
+	out.URL, out.Insecure = p.shown(called), called.Scheme != "https"
 	known, err := hooked.Events(ctx)
 	if err != nil {
 		return out, err
@@ -62,7 +62,7 @@ func InstallWebhook(ctx context.Context, o Options, in Install) (WebhookInstalle
 	if out.Events, err = wantedEvents(g, in, p.source.Name, known); err != nil {
 		return out, err
 	}
-	want := step.Webhook{Label: "relais " + p.source.Name, URL: called.String(), Events: out.Events}
+	want := step.Webhook{Label: "relais " + p.source.Name, URL: called.String(), Shown: out.URL, Events: out.Events}
 	if len(p.entry.Secrets) > 0 {
 		want.Key = p.entry.Secrets[0].Reveal()
 	}
@@ -82,17 +82,16 @@ func (p pair) address(in Install, public string) (*url.URL, error) {
 	if err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" {
 		return nil, core.Errorf(core.CodeInvalid, "%q is not an address: it begins with https://", public)
 	}
-	path := p.source.Path
-	if path == "" || strings.Contains(path, "{") {
-		path = "/in/" + p.source.Name
-	}
-	u.Path += path
-	if in.Kind != "dolibarr" {
-		return u, nil
-	}
 	signed := &source.Request{Method: http.MethodPost, Header: http.Header{}, Now: time.Now()}
+	if in.Kind != "dolibarr" {
+		return p.source.Called(u, signed), nil
+	}
 	if err := p.source.Sign(signed); err != nil {
 		return nil, err
+	}
+	u = p.source.Called(u, signed)
+	if p.source.SecretInPath() && !strings.Contains(p.source.Path, "{") {
+		return nil, core.Errorf(core.CodeInvalid, "the source %s takes its token from its path, which has no part for it: path: /webhook/{token}", p.source.Name)
 	}
 	u.RawQuery = signed.Query
 	for name, values := range signed.Header {
@@ -105,6 +104,15 @@ func (p pair) address(in Install, public string) (*url.URL, error) {
 		u.User = url.UserPassword(user, password)
 	}
 	return u, nil
+}
+
+// shown is the address without its secret.
+func (p pair) shown(called *url.URL) string {
+	u := url.URL{Scheme: called.Scheme, Host: called.Host, Path: called.Path}
+	if p.source.SecretInPath() {
+		return u.Scheme + "://" + u.Host + p.source.Path
+	}
+	return u.String()
 }
 
 // aliases are the names that people write for Dolibarr's own.

@@ -174,6 +174,11 @@ func (s *Source) put(req *Request, at place, text string) error {
 			req.Query += "&"
 		}
 		req.Query += url.QueryEscape(at.name) + "=" + url.QueryEscape(text)
+	case placePath:
+		if req.Path != "" {
+			req.Path += "&"
+		}
+		req.Path += url.QueryEscape(at.name) + "=" + url.QueryEscape(text)
 	case placeForm:
 		if len(req.Body) > 0 {
 			req.Body = append(req.Body, '&')

@@ -26,14 +26,15 @@ type Webhook struct {
 	Label  string
 	URL    string
 	Events []string // as the provider names them
+	Shown  string   // the URL without its secret
 	Key    string   // that it signs with; "" where it can't
 }
 
 // Installed is what became of a webhook at its provider.
 type Installed struct {
-	Action  string   `json:"action"`            // created, updated or unchanged
-	ID      string   `json:"id,omitempty"`      // "" where nothing was made
-	Changes []string `json:"changes,omitempty"` // the names of what differed
+	Action  string       `json:"action"`            // created, updated or unchanged
+	ID      string       `json:"id,omitempty"`      // "" where nothing was made
+	Changes []Difference `json:"changes,omitempty"` // what differed
 }
 
 // Hooked is a connection whose webhooks can be set up through its API.

@@ -170,9 +170,15 @@ func (c *Connection) Install(ctx context.Context, want step.Webhook, dry bool) (
 		}
 		out := step.Installed{Action: "unchanged", ID: o.text("id", "rowid")}
 		for _, name := range []string{"url", "trigger_codes", "type", "status"} {
-			if o.text(name) != fmt.Sprint(target[name]) {
-				out.Action, out.Changes = "updated", append(out.Changes, name)
+			is, should := o.text(name), fmt.Sprint(target[name])
+			if is == should {
+				continue
 			}
+			different := step.Difference{Name: name, Old: is, New: should}
+			if name == "url" {
+				different = want.AddressDifference(name, is)
+			}
+			out.Action, out.Changes = "updated", append(out.Changes, different)
 		}
 		if dry || out.Action == "unchanged" {
 			return out, nil

@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"relais/internal/step"
@@ -153,15 +154,23 @@ func (c *Connection) Install(ctx context.Context, want step.Webhook, dry bool) (
 	return out, explained("make the webhook", err)
 }
 
-// differing names what is otherwise. A key that Sellsy doesn't show can't be compared.
-func differing(is row, want map[string]any, events []string) []string {
-	var names []string
+// differing tells what is otherwise. A key that Sellsy doesn't show can't be compared.
+func differing(is row, want map[string]any, events []string) []step.Difference {
+	var all []step.Difference
 	for _, name := range []string{"is_enabled", "object_in_payload", "json_content_type", "sign_key"} {
 		if name == "sign_key" && (is[name] == nil || is[name] == "") {
 			continue
 		}
-		if is[name] != want[name] {
-			names = append(names, name)
+		switch {
+		case is[name] == want[name]:
+		case name == "sign_key":
+			all = append(all, step.SecretDifference(name))
+		default:
+			old := ""
+			if is[name] != nil {
+				old = fmt.Sprint(is[name])
+			}
+			all = append(all, step.Difference{Name: name, Old: old, New: fmt.Sprint(want[name])})
 		}
 	}
 	var subscribed []string
@@ -173,7 +182,7 @@ func differing(is row, want map[string]any, events []string) []string {
 	}
 	slices.Sort(subscribed)
 	if !slices.Equal(subscribed, events) {
-		names = append(names, "configuration")
+		all = append(all, step.Difference{Name: "configuration", Old: strings.Join(subscribed, ","), New: strings.Join(events, ",")})
 	}
-	return names
+	return all
 }
