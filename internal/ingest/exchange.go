@@ -210,6 +210,9 @@ func (x *exchange) unverified(no *refusal) *refusal {
 func (x *exchange) store(msg *source.Message) *refusal {
 	x.pending.accepted = x.pending.accepted[:0]
 	with := carry(x.entry.Source, &x.req, x.entry.Answer.Status)
+	if with.size()*len(msg.Parts) > maxCarried {
+		return &refusal{core.RejectTooLarge, "each of its many messages is stored with the request's header: send fewer at once"}
+	}
 	if msg.Parts == nil {
 		x.pending.accepted = append(x.pending.accepted, accept(x.in.o.Match, x.entry.Source, msg, core.NewEventID(), with, x.start))
 	}
@@ -235,6 +238,12 @@ type carried struct {
 	redacted    bool // the query was
 	answered    int
 }
+
+// maxCarried bounds what all events of a request carry of it together: a header of some kilobytes, which nobody
+// signs, would make gigabytes of a small body.
+const maxCarried = 64 << 20
+
+func (c *carried) size() int { return len(c.header) + len(c.query) + len(c.path) }
 
 // carry takes it; answered is what the sender gets, 0 where nobody waits for an answer.
 func carry(src *source.Source, req *source.Request, answered int) carried {

@@ -75,6 +75,12 @@ func TestBatchesAreBounded(t *testing.T) {
 	if got := h.send("POST", tecdocPath, tecdocHeader(), []byte(body)); got.status != 400 {
 		t.Errorf("with 20,001 parts: answered %d", got.status)
 	}
+	body = "[" + strings.Repeat("0,", 19_999) + "0]"
+	heavy := tecdocHeader()
+	heavy.Set("X-Filler", strings.Repeat("x", 10<<10))
+	if got := h.send("POST", tecdocPath, heavy, []byte(body)); got.status != 413 || len(h.store.stored()) != 0 {
+		t.Errorf("with 20,000 parts and 10 KiB of header for each: answered %d, %d stored", got.status, len(h.store.stored()))
+	}
 	body = "[" + strings.Repeat(" ", 16<<20) + "]"
 	if got := h.send("POST", tecdocPath, tecdocHeader(), []byte(body)); got.status != 413 {
 		t.Errorf("with more than 16 MiB: answered %d", got.status)
