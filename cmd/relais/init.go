@@ -38,11 +38,13 @@ func (c *initCommand) Run(p *program) error {
 	if err != nil {
 		return err
 	}
-	text, err := config.Starter(c.Preset, "", p.lang.code())
+	begin := beginWith(preset)
+	text, err := config.Starter(begin, p.lang.code())
 	if err != nil {
 		return err
 	}
-	env, err := config.StarterEnv(c.Preset, newSecret(&preset.Verify), p.lang.code())
+	begin.Secret = newSecret(&preset.Verify)
+	env, err := config.StarterEnv(begin, p.lang.code())
 	if err != nil {
 		return err
 	}
@@ -105,6 +107,15 @@ func writeFile(f starterFile) error {
 		return errors.Join(err, os.Remove(made.Name()))
 	}
 	return nil
+}
+
+// beginWith is the starter's source on a preset; its secret is still to be drawn.
+func beginWith(preset *source.Preset) config.Begin {
+	verify := &preset.Verify
+	return config.Begin{
+		Preset: preset.Name, KeyKnown: len(verify.PublicKeys) > 0,
+		KeyAsked: verify.Public() && len(verify.PublicKeys) == 0, Values: verify.Wanted(),
+	}
 }
 
 // newSecret draws 256 bits, written as the preset reads secrets.

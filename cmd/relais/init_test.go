@@ -12,7 +12,8 @@ import (
 )
 
 // What relais init writes for a preset passes relais check, whatever its secrets look like. A provider's
-// public key or the id of a webhook can't be drawn: there relais check says what is still to be filled in.
+// public key or the id of a webhook can't be drawn: there the file says so in both languages, and relais check
+// says what is still to be filled in.
 func TestEveryPresetsStarterIsRight(t *testing.T) {
 	catalog, err := app.Catalog()
 	if err != nil {
@@ -24,18 +25,56 @@ func TestEveryPresetsStarterIsRight(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if scheme := preset.Verify.Scheme; strings.HasPrefix(scheme, "rsa") || strings.HasPrefix(scheme, "ecdsa") || len(preset.Verify.Values) > 0 {
-			continue
+		for lang, word := range map[string]string{"en": "# To be filled in", "fr": "# À compléter"} {
+			begin := beginWith(preset)
+			if !begin.KeyAsked && !begin.KeyKnown {
+				begin.Secret = newSecret(&preset.Verify)
+			}
+			text, err := config.Starter(begin, lang)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(path, text, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			_, err = config.Load(path, func(string) (string, bool) { return "", true }, catalog)
+			open := begin.KeyAsked || len(begin.Values) > 0
+			if !open && err != nil {
+				t.Errorf("%s: %v", name, err)
+			}
+			if !open || err == nil {
+				continue
+			}
+			if !strings.Contains(string(text), word) || !strings.Contains(err.Error(), "fill") {
+				t.Errorf("%s (%s): %v\n%s", name, lang, err, text)
+			}
 		}
-		text, err := config.Starter(name, newSecret(&preset.Verify), "en")
+	}
+}
+
+// What can't be drawn isn't drawn: a made-up public key would refuse every request without a word.
+func TestStartersOfPublicKeys(t *testing.T) {
+	for name, want := range map[string]string{"paybox": "known", "sendgrid": "asked", "paypal": "asked", "discord": "asked", "stripe": "drawn"} {
+		preset, err := source.Embedded().Load(name)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := os.WriteFile(path, text, 0o600); err != nil {
+		begin := beginWith(preset)
+		begin.Secret = "drawn-by-the-test"
+		env, err := config.StarterEnv(begin, "en")
+		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := config.Load(path, func(string) (string, bool) { return "", false }, catalog); err != nil {
-			t.Errorf("%s: %v", name, err)
+		variable := strings.ToUpper(name) + "_WEBHOOK_SECRET="
+		got := "known"
+		if _, value, found := strings.Cut(string(env), variable); found {
+			got = "drawn"
+			if value == "\n" {
+				got = "asked"
+			}
+		}
+		if got != want {
+			t.Errorf("%s: its key is %s, and not %s:\n%s", name, got, want, env)
 		}
 	}
 }

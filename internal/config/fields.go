@@ -179,7 +179,7 @@ func (r *reader) secret(n *node, path string) (Secret, bool) {
 		return Secret{}, false
 	}
 	if strings.TrimSpace(text) == "" {
-		r.fault(n.place, path, "the secret is empty")
+		r.fault(n.place, path, "the secret is empty: fill in what the provider signs with, its secret or its public key")
 		return Secret{}, false
 	}
 	r.secrets = append(r.secrets, text)

@@ -21,18 +21,31 @@ var placeholders = []string{"to-be-filled-in", "a-remplir"}
 // starterPreset is what a starter without a preset begins with.
 const starterPreset = "generic-hmac"
 
-// Starter writes a commented configuration to begin with: one source on the preset ("" for any sender
-// that signs) with this secret, written as it is; without a secret it names the variable that StarterEnv
-// sets. A lang that begins with fr comments it in French; all others are English. It loads as it stands,
-// so that relais receives from the first minute.
-func Starter(preset, secret, lang string) ([]byte, error) {
-	preset, name, err := starterName(preset)
+// Begin is the source that a starter begins with.
+type Begin struct {
+	Preset string // "" for any sender that signs
+	// Secret is written as it is; without one the variable is named that StarterEnv sets.
+	Secret string
+	// KeyKnown is set where the preset comes with its provider's public key: no secret is needed.
+	KeyKnown bool
+	// KeyAsked is set where the secret is the provider's public key, which nobody can draw. Values are what is
+	// signed besides, which only the account's settings show. relais check refuses the file until both are
+	// filled in.
+	KeyAsked bool
+	Values   []string
+}
+
+// Starter writes a commented configuration to begin with. A lang that begins with fr comments it in French;
+// all others are English. It loads as it stands wherever its secret could be drawn, so that relais receives
+// from the first minute.
+func Starter(b Begin, lang string) ([]byte, error) {
+	preset, name, err := starterName(b.Preset)
 	if err != nil {
 		return nil, err
 	}
 	shown := quoted("${" + secretVariable(name) + "}")
-	if secret != "" {
-		shown = strings.ReplaceAll(quoted(secret), varOpening, varEscaped)
+	if b.Secret != "" {
+		shown = strings.ReplaceAll(quoted(b.Secret), varOpening, varEscaped)
 	}
 	language := "en"
 	if strings.HasPrefix(lang, "fr") {
@@ -47,27 +60,37 @@ func Starter(preset, secret, lang string) ([]byte, error) {
 		return nil, fmt.Errorf("starter: %w", err)
 	}
 	var out bytes.Buffer
-	if err := text.Execute(&out, map[string]string{"Name": name, "Preset": preset, "Secret": shown}); err != nil {
+	if err := text.Execute(&out, map[string]any{"Name": name, "Preset": preset, "Secret": shown,
+		"KeyKnown": b.KeyKnown, "KeyAsked": b.KeyAsked, "Values": b.Values}); err != nil {
 		return nil, fmt.Errorf("starter: %w", err)
 	}
 	return out.Bytes(), nil
 }
 
-// StarterEnv writes the .env that belongs to a Starter without a secret.
-func StarterEnv(preset, secret, lang string) ([]byte, error) {
-	preset, name, err := starterName(preset)
+// StarterEnv writes the .env that belongs to a Starter that names a variable: it holds the secret, or the
+// place of the provider's key.
+func StarterEnv(b Begin, lang string) ([]byte, error) {
+	preset, name, err := starterName(b.Preset)
 	if err != nil {
 		return nil, err
 	}
 	var out strings.Builder
+	key := "# To be filled in: the provider's public key or certificate.\n"
 	fill := "# Secrets of relais.yaml beside this file. Keep it to yourself.\n"
 	client := "# Sellsy: a personal OAuth client of your account.\n"
 	if strings.HasPrefix(lang, "fr") {
 		fill = "# Les secrets de relais.yaml, à côté. Gardez ce fichier pour vous.\n"
 		client = "# Sellsy : un client OAuth personnel de votre compte.\n"
+		key = "# À compléter : la clé publique ou le certificat du fournisseur.\n"
 	}
-	escaped := strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\n", `\n`).Replace(secret)
-	out.WriteString(fill + secretVariable(name) + `="` + escaped + "\"\n")
+	out.WriteString(fill)
+	switch escaped := strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\n", `\n`).Replace(b.Secret); {
+	case b.KeyKnown:
+	case b.KeyAsked:
+		out.WriteString(key + secretVariable(name) + "=\n")
+	default:
+		out.WriteString(secretVariable(name) + `="` + escaped + "\"\n")
+	}
 	if preset == "sellsy" {
 		out.WriteString(client + "# SELLSY_CLIENT_ID=\n# SELLSY_CLIENT_SECRET=\n")
 	}
@@ -84,6 +107,7 @@ func CompleteEnv(older, starter []byte) []byte {
 		if m := envLine.FindStringSubmatch(strings.TrimRight(line, "\r\n")); m != nil {
 			set := m[1] == "" && strings.Trim(m[3], " \t\"'") != ""
 			has[m[2]] = has[m[2]] || set
+			has[m[2]+"="] = has[m[2]+"="] || m[1] == ""
 			has["#"+m[2]] = true
 		}
 	}
@@ -95,7 +119,7 @@ func CompleteEnv(older, starter []byte) []byte {
 			comments = line
 			continue
 		}
-		if has[m[1]+m[2]] {
+		if empty := m[1] == "" && m[3] == ""; has[m[1]+m[2]] || empty && has[m[2]+"="] {
 			comments = ""
 			continue
 		}

@@ -15,7 +15,7 @@ func TestStarterLoadsAsItStands(t *testing.T) {
 	for _, preset := range []string{"", "sellsy"} {
 		for lang, word := range map[string]string{"": "what is wrong", "en_GB.UTF-8": "what is wrong", "fr": "ce qui ne va pas", "fr_FR.UTF-8": "ce qui ne va pas"} {
 			secret := `odd "secret" ${X} é`
-			text, err := config.Starter(preset, secret, lang)
+			text, err := config.Starter(config.Begin{Preset: preset, Secret: secret}, lang)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -73,11 +73,11 @@ func isYAML(s string) bool {
 
 func TestStarterWithItsSecretInDotenv(t *testing.T) {
 	dir, secret := t.TempDir(), `odd "secret" \ $é`
-	text, err := config.Starter("sellsy", "", "fr")
+	text, err := config.Starter(config.Begin{Preset: "sellsy"}, "fr")
 	if err != nil {
 		t.Fatal(err)
 	}
-	env, err := config.StarterEnv("sellsy", secret, "fr")
+	env, err := config.StarterEnv(config.Begin{Preset: "sellsy", Secret: secret}, "fr")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -95,13 +95,13 @@ func TestStarterWithItsSecretInDotenv(t *testing.T) {
 }
 
 func TestStarterRefusesWhatIsNoPreset(t *testing.T) {
-	if _, err := config.Starter("../../etc", "x", ""); err == nil {
+	if _, err := config.Starter(config.Begin{Preset: "../../etc", Secret: "x"}, ""); err == nil {
 		t.Error("no error")
 	}
 }
 
 func TestOlderDotenvKeepsItsLines(t *testing.T) {
-	starter, err := config.StarterEnv("sellsy", "new-secret", "en")
+	starter, err := config.StarterEnv(config.Begin{Preset: "sellsy", Secret: "new-secret"}, "en")
 	if err != nil {
 		t.Fatal(err)
 	}

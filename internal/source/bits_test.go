@@ -4,6 +4,7 @@ import (
 	"crypto"
 	"crypto/x509"
 	"encoding/base64"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -11,7 +12,12 @@ import (
 	"testing"
 )
 
-// signedVectors calls visit with every accepted vector whose scheme computes something.
+// perWay is how many vectors of one preset are changed bit by bit for each way of verifying: more of them tell
+// types and results apart, which no signature does.
+const perWay = 3
+
+// signedVectors calls visit with accepted vectors whose scheme computes something, of each preset and each way
+// of verifying.
 func signedVectors(t *testing.T, visit func(t *testing.T, src func() *Source, req func() *Request)) {
 	t.Helper()
 	presets := Embedded()
@@ -20,6 +26,7 @@ func signedVectors(t *testing.T, visit func(t *testing.T, src func() *Source, re
 		if err != nil {
 			t.Fatal(err)
 		}
+		seen := map[string]int{}
 		for i := range preset.Tests {
 			v := &preset.Tests[i]
 			src, err := v.source(preset)
@@ -32,6 +39,10 @@ func signedVectors(t *testing.T, visit func(t *testing.T, src func() *Source, re
 			}
 			base := *req
 			if src.signature == nil || v.Want.Reject != "" || src.Verify(req) != nil {
+				continue
+			}
+			way := fmt.Sprint(v.Verify, v.Method, v.Fields, len(v.Named))
+			if seen[way]++; seen[way] > perWay {
 				continue
 			}
 			t.Run(name+"/"+v.Name, func(t *testing.T) {

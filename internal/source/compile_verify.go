@@ -73,6 +73,8 @@ func namedSecrets(in config.Source, v *Verify) ([]namedSecret, error) {
 	switch {
 	case len(out) == 0:
 		return nil, invalid("secret", "%s is verified with a secret, and none is given", in.Name)
+	case schemes[v.Scheme].public() && slices.ContainsFunc(out, func(s namedSecret) bool { return s.text == "" }):
+		return nil, invalid("secret", "it is empty: fill in the provider's public key or certificate, as PEM or as its bytes in hexadecimal or base64")
 	case slices.ContainsFunc(out, func(s namedSecret) bool { return s.text == "" }):
 		return nil, invalid("secret", "the secret is empty: anyone could sign with it")
 	case len(in.NamedSecrets) > 0 && v.Choose == (Where{}) && v.Scheme != "token" && v.Scheme != "basic":

@@ -48,7 +48,7 @@ func (v *signature) fill(values map[string]string) error {
 		case signedValue:
 			text := values[part.name]
 			if text == "" {
-				return invalid("verify.values", "%s is missing: it is a part of what is signed", part.name)
+				return invalid("verify.values", "%s is missing: it is a part of what is signed; fill it in as the provider's settings show it, verify: {values: {%s: …}}", part.name, part.name)
 			}
 			*part = signedPart{literal: []byte(text)}
 		case signedJSON:

@@ -127,7 +127,7 @@ func (s scheme) suits(public any) error {
 			return nil
 		}
 	}
-	return invalid("secret", "the public key is of another kind than the scheme's")
+	return invalid("secret", "the public key is of another kind than the scheme's: fill in the provider's own")
 }
 
 // gather keeps what is written: Ed25519 hashes a message twice and so needs all of it.

@@ -1,0 +1,20 @@
+package source
+
+// Public tells whether requests are verified with the provider's public key: a secret of one's own would be
+// no key of the provider's.
+func (v *Verify) Public() bool { return schemes[v.Scheme].public() }
+
+// Wanted lists the values of the account that are a part of what is signed, and that no preset can know.
+func (v *Verify) Wanted() []string {
+	parts, err := parseSigned(v.template())
+	if err != nil {
+		return nil
+	}
+	var names []string
+	for i := range parts {
+		if parts[i].kind == signedValue && v.Values[parts[i].name] == "" {
+			names = append(names, parts[i].name)
+		}
+	}
+	return names
+}
