@@ -54,9 +54,10 @@ type Options struct {
 	Others func(core.Destination) (lane.Settings, lane.Runner, bool)
 
 	// sync is for the test that proves what the disk is asked for, opened for the one that stops relais
-	// inside the protocol of effects.
+	// inside the protocol of effects, look for the one that can't wait for a reconciliation.
 	sync   sqlite.SyncMode
 	opened func(step.Connections)
+	look   time.Duration
 }
 
 // Addresses are where a running relais can be reached.

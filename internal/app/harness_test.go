@@ -62,15 +62,22 @@ func writeConfig(t *testing.T, dir, text string) string {
 // start runs relais on a folder until the test ends or stop is called.
 func start(t *testing.T, dir, text string, env map[string]string) *running {
 	t.Helper()
+	return startWith(t, dir, text, env, func(*Options) {})
+}
+
+// startWith starts with other options than most tests want.
+func startWith(t *testing.T, dir, text string, env map[string]string, set func(*Options)) *running {
+	t.Helper()
 	r := &running{t: t, dir: dir, log: &safeBuffer{}}
 	ready := make(chan Addresses, 1)
-	var err error
-	r.App, err = New(t.Context(), Options{
+	options := Options{
 		Config: writeConfig(t, dir, text), Data: filepath.Join(dir, "data"), Version: "test", Log: r.log,
 		Env:        func(name string) (string, bool) { v, ok := env[name]; return v, ok },
 		ReadyDelay: time.Nanosecond, Ready: func(where Addresses) { ready <- where },
-	})
-	if err != nil {
+	}
+	set(&options)
+	var err error
+	if r.App, err = New(t.Context(), options); err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))

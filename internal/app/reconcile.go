@@ -1,11 +1,13 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"net/http"
 	"time"
 
 	"relais/internal/api"
+	"relais/internal/config"
 	"relais/internal/core"
 	"relais/internal/expr"
 	"relais/internal/ingest"
@@ -141,20 +143,32 @@ func (a *App) reconciler() *reconciler {
 
 // reconcileDue asks the providers of the sources that say how often.
 func (a *App) reconcileDue(ctx context.Context) {
+	sources := func() []config.Source { return a.current.Load().config.Sources }
+	reconcileEach(ctx, cmp.Or(a.options.look, reconcileLook), sources, a.reconcileOne)
+}
+
+// reconcileEach calls ask for each source whose time has come, first at the first look and from then on as often
+// as the source says now. One whose provider could not be asked waits as long as one that could: whoever is down
+// isn't helped by being asked more often.
+func reconcileEach(ctx context.Context, look time.Duration, sources func() []config.Source, ask func(context.Context, config.Source)) {
 	last := map[string]time.Time{}
-	for wait(ctx, reconcileLook) {
-		for _, s := range a.current.Load().config.Sources {
+	for wait(ctx, look) {
+		for _, s := range sources() {
 			if s.Reconcile <= 0 || time.Since(last[s.Name]) < s.Reconcile {
 				continue
 			}
 			last[s.Name] = time.Now()
-			out, err := a.reconciler().reconcile(ctx, api.Reconcile{Kind: s.Preset, Source: s.Name})
-			switch {
-			case err != nil && ctx.Err() == nil:
-				a.log.WarnContext(ctx, "reconciliation failed; it is tried again", "source", s.Name, "error", err)
-			case out.Made > 0:
-				a.log.WarnContext(ctx, "events were lost on the way, and are made now", "source", s.Name, "events", out.Made)
-			}
+			ask(ctx, s)
 		}
+	}
+}
+
+func (a *App) reconcileOne(ctx context.Context, s config.Source) {
+	out, err := a.reconciler().reconcile(ctx, api.Reconcile{Kind: s.Preset, Source: s.Name})
+	switch {
+	case err != nil && ctx.Err() == nil:
+		a.log.WarnContext(ctx, "reconciliation failed; it is tried again", "source", s.Name, "error", err)
+	case out.Made > 0:
+		a.log.WarnContext(ctx, "events were lost on the way, and are made now", "source", s.Name, "events", out.Made)
 	}
 }
