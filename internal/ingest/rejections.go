@@ -201,13 +201,17 @@ func (x *exchange) keep(no *refusal, status int) {
 	}
 	r := store.Rejection{
 		Tenant: core.DefaultTenant, Source: name, At: x.start, Reason: no.reason, Detail: no.detail, Status: status,
-		Method: clip(x.r.Method, 16), Path: clip(x.r.URL.Path, 512), BodySize: int64(len(x.body)),
+		Method: clip(x.r.Method, 16), Path: x.r.URL.Path, BodySize: int64(len(x.body)),
 	}
 	if x.addr.IsValid() {
 		r.Address = x.addr.String()
 	}
-	// Of a request to no source nobody knows where its secrets are.
-	if x.entry != nil {
+	// Of a request to no source nobody knows where its secrets are; its path may be a source's own, mistaken.
+	if x.entry == nil {
+		for _, src := range x.setup.Sources {
+			r.Path = src.Hide(r.Path)
+		}
+	} else {
 		x.req.Header, x.req.Query = x.r.Header, x.r.URL.RawQuery
 		query, _ := x.entry.RedactQuery(x.entry.StoredQuery(&x.req))
 		query = x.entry.Hide(query)
@@ -215,13 +219,14 @@ func (x *exchange) keep(no *refusal, status int) {
 		r.Header = []byte(x.entry.Hide(string(x.entry.StoredHeader(&x.req))))
 		r.Body, r.Complete = x.keptBody(no.reason)
 		// What was changed or cut can't be verified again.
-		body, path := x.entry.Hide(string(r.Body)), x.entry.Hide(clip(x.entry.HidePath(x.r.URL.Path, x.path), 512))
+		body, path := x.entry.Hide(string(r.Body)), clip(x.entry.Hide(x.entry.HidePath(x.r.URL.Path, x.path)), 512)
 		r.Complete = r.Complete && body == string(r.Body) && path == x.r.URL.Path && r.Query == query
 		r.Body, r.Path = []byte(body), path
 		if len(r.Body) > 0 && int64(len(body)) >= r.BodySize {
 			r.Format = x.entry.Readable(&x.req, r.Body)
 		}
 	}
+	r.Path = clip(r.Path, 512) // what is hidden is hidden whole
 	if len(r.Header) > rejectionHeader {
 		r.Header, r.Complete = r.Header[:bytes.LastIndexByte(r.Header[:rejectionHeader], '\n')+1], false
 	}
