@@ -48,7 +48,7 @@ func execKind() step.Kind {
 			step.Param{Name: "statements", Type: step.TypeAny, Check: checkStatements,
 				Doc: "Several statements in one transaction, each with `statement`, `args` and `expect_rows`, in place of the three."},
 			step.Param{Name: "key", Type: step.TypeString,
-				Doc: "What must happen once, with `effects: true`: such as `payment/${{ event.data.reference }}`, so that a second message about the same thing does nothing. Default: this step for this event."},
+				Doc: "What must happen once, with `effects: true`: such as `payment/${{ event.data.reference }}`, so that a second message about the same thing does nothing. Steps that do different things need different keys. Default: this step for this event."},
 		),
 		Check: checkTogether,
 		Run: func(ctx context.Context, call *step.Call) (step.Result, error) {
@@ -102,13 +102,19 @@ type transaction interface {
 	// run runs one statement with bound arguments, gathers the rows that it gives, and returns how many rows
 	// it changed or gave.
 	run(ctx context.Context, statement string, args []any, into *rows) (int64, error)
-	// mark notes an effect, or returns the result that was noted under its key before.
-	mark(ctx context.Context, key, delivery string) (result string, found bool, err error)
+	// mark notes an effect, or returns what was noted under its key before; nil where nothing was.
+	mark(ctx context.Context, key, delivery string) (*noted, error)
 	// keep writes the effect's result.
 	keep(ctx context.Context, key, result string) error
 	commit(ctx context.Context) error
 	// rollback ends a transaction that wasn't committed, whatever state it is in.
 	rollback()
+}
+
+// noted is an effect that was found done.
+type noted struct {
+	delivery string
+	result   string // "" where none was written
 }
 
 // Point is a place in an exact step, for tests that crash there.

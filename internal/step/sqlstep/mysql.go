@@ -150,8 +150,16 @@ var committingWords = []string{"ALTER", "ANALYZE", "CHECK", "CREATE", "DROP", "F
 	"STOP", "CHANGE", "TRUNCATE", "UNINSTALL", "CACHE", "HANDLER", "CALL", "EXECUTE", "SHUTDOWN", "KILL"}
 
 func (m *mysql) check(statement string) error {
-	if first := scan(inMySQL, statement).first(); slices.Contains(committingWords, first) {
-		return fmt.Errorf("MySQL can't undo what %s does, so it can't be a part of a step", first)
+	words := scan(inMySQL, statement).words
+	for len(words) > 1 && (words[0] == "M" || strings.Trim(words[0], "0123456789") == "") {
+		words = words[1:] // of a comment that is run from a version on: /*!50000 … */, /*M!100100 … */
+	}
+	switch {
+	case len(words) == 0:
+	case slices.Contains(committingWords, words[0]):
+		return fmt.Errorf("MySQL can't undo what %s does, so it can't be a part of a step", words[0])
+	case slices.Contains(control, words[0]): // also SET LOCAL, which is for the whole session there
+		return fmt.Errorf("%s can't be used: the step is a transaction of its own", words[0])
 	}
 	return nil
 }
@@ -166,7 +174,7 @@ func (m *mysql) begin(ctx context.Context, readOnly bool) (transaction, error) {
 		refuse: func(args []any) error { return plainText(args, true, "MySQL") },
 		marks: markStatements{
 			insert: "INSERT INTO " + effectsTable + " (`key`, delivery, at) VALUES (?, ?, UTC_TIMESTAMP(6))",
-			read:   "SELECT result FROM " + effectsTable + " WHERE `key` = ?",
+			read:   "SELECT result, delivery FROM " + effectsTable + " WHERE `key` = ?",
 			keep:   "UPDATE " + effectsTable + " SET result = ? WHERE `key` = ?",
 		},
 		repeats: func(err error) bool {
@@ -188,15 +196,16 @@ func (m *mysql) judge(err error) *verdict {
 	}
 	v := &verdict{disposition: step.Final, reason: core.ReasonStatement, said: fmt.Sprintf("%s (%d)", refused.Message, refused.Number), undecided: true}
 	switch refused.Number {
-	case 1213, 1205, 1020: // deadlock, lock wait, changed since read
+	case 1213, 1205, 1020, 1206, 1412, 1615, 3101: // deadlock, lock wait, changed since read, lock table, table changed, to be prepared again, rolled back by the group
 		v.disposition, v.reason, v.undecided = step.Retry, core.ReasonBusy, false
-	case 1040, 1203, 1226, 1021, 1037, 1038, 1041, 1114, 1461: // connections, memory, disk
+	case 1040, 1203, 1226, 1021, 1037, 1038, 1041, 1114, 1135, 1461, 1637: // connections, memory, disk, threads, transactions
 		v.disposition, v.reason = step.Retry, core.ReasonBusy
 	case 1969, 3024, 1317: // statement's time, interrupted
 		v.disposition, v.reason = step.Retry, core.ReasonTimeout
-	case 1053, 1077, 1079, 1080, 1290, 1836, 1927, 3032, 1129, 1158, 1159, 1160, 1161, 1180, 1184, 1047, 4031: // stopping, read-only for now, connection lost
+	case 1053, 1077, 1079, 1080, 1290, 1836, 1927, 3032, 1129, 1158, 1159, 1160, 1161, 1180, 1184, 1047, 4031, // stopping, read-only for now, connection lost
+		9001, 9002: // ProxySQL's own: no server for now
 		v.disposition, v.reason = step.Retry, core.ReasonMaintenance
-	case 1044, 1045, 1698, 1130, 1142, 1143, 1227, 1370:
+	case 1044, 1045, 1698, 1130, 1142, 1143, 1227, 1370, 1862, 3118:
 		v.reason = core.ReasonAuth
 	case 1146:
 		v.noTable = true

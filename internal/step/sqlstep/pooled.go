@@ -23,7 +23,7 @@ type pooled struct {
 func newPooled(connector driver.Connector, d dialect) *pooled {
 	return &pooled{dialect: d, pool: pool[*sql.DB]{
 		create: func() (*sql.DB, error) {
-			db := sql.OpenDB(connector)
+			db := sql.OpenDB(bounded{connector})
 			db.SetMaxOpenConns(poolSize)
 			db.SetMaxIdleConns(poolSize)
 			db.SetConnMaxIdleTime(poolIdle)
@@ -31,6 +31,16 @@ func newPooled(connector driver.Connector, d dialect) *pooled {
 		},
 		end: func(db *sql.DB) { _ = db.Close() }, // nobody uses it, and what it could say concerns nobody
 	}}
+}
+
+// bounded makes connections within connectTimeout: those that database/sql makes for whoever waits have no
+// deadline of their own.
+type bounded struct{ driver.Connector }
+
+func (b bounded) Connect(ctx context.Context) (driver.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
+	defer cancel()
+	return b.Connector.Connect(ctx)
 }
 
 // pooledTx is a transaction on one connection. It is begun and ended by statements: a sql.Tx would be rolled
@@ -151,13 +161,13 @@ func (t *pooledTx) gather(found *sql.Rows, into *rows) error {
 	return found.Err()
 }
 
-func (t *pooledTx) mark(ctx context.Context, key, delivery string) (result string, found bool, err error) {
+func (t *pooledTx) mark(ctx context.Context, key, delivery string) (*noted, error) {
 	n, err := t.run(ctx, t.marks.insert, []any{key, delivery}, &rows{})
 	if err == nil && n == 1 {
-		return "", false, nil
+		return nil, nil
 	}
 	if err != nil && !t.repeats(err) {
-		return "", false, err
+		return nil, err
 	}
 	return stored(ctx, t, t.marks.read, key)
 }

@@ -24,6 +24,9 @@ const (
 	poolSize = 4
 	// poolIdle is how long a connection waits for the next step.
 	poolIdle = time.Minute
+	// connectTimeout bounds the making of a connection, which goes on after the step that asked for it has
+	// gone: a server that takes connections and says nothing would hold the whole pool.
+	connectTimeout = 10 * time.Second
 )
 
 var effectsParam = step.Param{Name: "effects", Type: step.TypeBool, Default: false,
@@ -103,6 +106,9 @@ type postgres struct{ pool[*pgxpool.Pool] }
 func openPostgres(cfg *pgxpool.Config, e *egress.Egress) *postgres {
 	cfg.MaxConns, cfg.MinConns, cfg.MaxConnIdleTime = poolSize, 0, poolIdle
 	conn := cfg.ConnConfig
+	if conn.ConnectTimeout <= 0 {
+		conn.ConnectTimeout = connectTimeout
+	}
 	// The name that stands in the file is what is judged, so it is resolved where it is dialled.
 	conn.LookupFunc = func(_ context.Context, host string) ([]string, error) { return []string{host}, nil }
 	conn.DialFunc = func(ctx context.Context, network, address string) (net.Conn, error) {
@@ -172,10 +178,27 @@ func (p *postgres) judge(err error) *verdict {
 	case code == "25006" && strings.Contains(refused.Message, "recovery"), strings.HasPrefix(code, "57P"), strings.HasPrefix(code, "58"), code == "40003",
 		strings.HasPrefix(code, "08") && code != "08P01":
 		v.disposition, v.reason, v.undecided = step.Retry, core.ReasonMaintenance, true
+	case code == "25P03", code == "25P04": // the session was idle, or the transaction took, for too long
+		v.disposition, v.reason, v.undecided = step.Retry, core.ReasonTimeout, true
 	case strings.HasPrefix(code, "28"), code == "42501":
 		v.reason = core.ReasonAuth
 	case code == "42P01":
 		v.noTable = true
+	case code == "25006":
+		v.readsOnly = true
+	case ended(refused) && code != "3D000":
+		// A session that is ended says nothing of the statement. Poolers tell so, by codes of all kinds, that
+		// they have no server or no room for now.
+		v.disposition, v.reason, v.undecided = step.Retry, core.ReasonMaintenance, true
 	}
 	return v
+}
+
+// ended tells that the server, or a pooler, ended the session with its error.
+func ended(refused *pgconn.PgError) bool {
+	severity := refused.SeverityUnlocalized
+	if severity == "" {
+		severity = refused.Severity // before version 9.6, and of some poolers
+	}
+	return severity == "FATAL" || severity == "PANIC"
 }

@@ -3,6 +3,7 @@ package sqlstep
 import (
 	"context"
 	"encoding/base64"
+	"math"
 	"strconv"
 
 	"github.com/jackc/pgx/v5/pgconn"
@@ -71,13 +72,22 @@ func asText(args []any) [][]byte {
 		case int64:
 			out[i] = strconv.AppendInt(nil, v, 10)
 		case float64:
-			out[i] = strconv.AppendFloat(nil, v, 'g', -1, 64)
+			out[i] = asDecimal(v)
 		}
 		if arg != nil && out[i] == nil {
 			out[i] = []byte{} // an empty text is not null
 		}
 	}
 	return out
+}
+
+// asDecimal writes a double as people do: 12345678, where the shortest form is 1.2345678e+07, which no column of
+// whole numbers takes.
+func asDecimal(f float64) []byte {
+	if size := math.Abs(f); f != 0 && (size < 1e-6 || size >= 1e21) {
+		return strconv.AppendFloat(nil, f, 'g', -1, 64)
+	}
+	return strconv.AppendFloat(nil, f, 'f', -1, 64)
 }
 
 // value reads one value that came as text.
@@ -126,26 +136,28 @@ func (t *postgresTx) scan(oid uint32, raw []byte, into any) bool {
 	return t.conn.Conn().TypeMap().Scan(oid, pgtype.TextFormatCode, raw, into) == nil
 }
 
-func (t *postgresTx) mark(ctx context.Context, key, delivery string) (result string, found bool, err error) {
+func (t *postgresTx) mark(ctx context.Context, key, delivery string) (*noted, error) {
 	n, err := t.run(ctx, "INSERT INTO "+effectsTable+" (key, delivery, at) VALUES ($1, $2, now()) ON CONFLICT (key) DO NOTHING", []any{key, delivery}, &rows{})
 	if err != nil || n == 1 {
-		return "", false, err
+		return nil, err
 	}
-	return stored(ctx, t, "SELECT result FROM "+effectsTable+" WHERE key = $1", key)
+	return stored(ctx, t, "SELECT result, delivery FROM "+effectsTable+" WHERE key = $1", key)
 }
 
 // stored reads the result of an effect that is done. A row that went between is somebody's clearing up: the
 // effect isn't done twice for it.
-func stored(ctx context.Context, t transaction, statement, key string) (result string, found bool, err error) {
+func stored(ctx context.Context, t transaction, statement, key string) (*noted, error) {
 	got := &rows{whole: true}
 	if _, err := t.run(ctx, statement, []any{key}, got); err != nil {
-		return "", false, err
+		return nil, err
 	}
+	var out noted
 	if len(got.list) > 0 {
 		row, _ := got.list[0].(map[string]any)
-		result, _ = row["result"].(string)
+		out.result, _ = row["result"].(string)
+		out.delivery, _ = row["delivery"].(string)
 	}
-	return result, true, nil
+	return &out, nil
 }
 
 func (t *postgresTx) keep(ctx context.Context, key, result string) error {

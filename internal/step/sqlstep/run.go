@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"time"
 
 	"relais/internal/core"
@@ -29,7 +30,7 @@ func run(ctx context.Context, call *step.Call, readOnly bool) (step.Result, erro
 	if err != nil {
 		return nil, parameter(err)
 	}
-	e := &execution{Connection: c, list: list, readOnly: readOnly, delivery: call.Delivery.ID.String()}
+	e := &execution{Connection: c, list: list, readOnly: readOnly, delivery: call.Delivery.ID.String(), step: call.StepID}
 	for i := range list {
 		args, err := bind(list[i].args)
 		if err != nil {
@@ -55,6 +56,7 @@ type execution struct {
 	list     []statement
 	readOnly bool
 	delivery string
+	step     string // its id
 	key      string // of the effect; "" without one
 }
 
@@ -73,12 +75,12 @@ func (e *execution) run(ctx context.Context) (step.Result, error) {
 	}
 	defer tx.rollback()
 	if e.key != "" {
-		stored, found, err := tx.mark(ctx, e.key, e.delivery)
+		before, err := tx.mark(ctx, e.key, e.delivery)
 		if err != nil {
 			return nil, e.failure(ctx, err, marking)
 		}
-		if found {
-			return e.repeated(stored)
+		if before != nil {
+			return e.repeated(before)
 		}
 		if err := e.at(PointMarked); err != nil {
 			return nil, err
@@ -89,7 +91,7 @@ func (e *execution) run(ctx context.Context) (step.Result, error) {
 		return nil, err
 	}
 	if e.key != "" {
-		text, err := json.Marshal(result)
+		text, err := json.Marshal(e.withStep(result))
 		if err != nil {
 			return nil, fmt.Errorf("encode an effect's result: %w", err)
 		}
@@ -117,14 +119,28 @@ func (e *execution) run(ctx context.Context) (step.Result, error) {
 	return result, nil
 }
 
+// memberStep is the member of a kept result that says whose it is.
+const memberStep = "step"
+
+func (e *execution) withStep(result step.Result) map[string]any {
+	out := maps.Clone(map[string]any(result))
+	out[memberStep] = e.step
+	return out
+}
+
 // repeated is the result of an effect that was found done.
-func (e *execution) repeated(stored string) (step.Result, error) {
-	value, err := expr.DecodeJSON([]byte(stored))
+func (e *execution) repeated(before *noted) (step.Result, error) {
+	value, err := expr.DecodeJSON([]byte(before.result))
 	result, ok := value.(map[string]any)
 	if err != nil || !ok {
 		// A person wrote the row: it says that it was done, and no more.
 		result = map[string]any{}
 	}
+	if by, _ := result[memberStep].(string); by != "" && by != e.step && before.delivery == e.delivery {
+		// Nothing was repeated: this step would do nothing at all, and say that it was done.
+		return nil, parameter(fmt.Errorf("key: the step %s of this delivery has the same: what each step does is done once under a key of its own", by))
+	}
+	delete(result, memberStep)
 	result["repeated"] = true
 	return result, nil
 }
@@ -190,6 +206,7 @@ type verdict struct {
 	reason      core.Reason
 	said        string
 	noTable     bool // there is no such table
+	readsOnly   bool // nothing can be changed, by the server's word
 	undecided   bool // what became of a COMMIT can't be told from it
 }
 
@@ -201,6 +218,10 @@ func (e *execution) failure(ctx context.Context, err error, at stage) error {
 		return known
 	}
 	if v := e.judge(err); v != nil && ctx.Err() == nil && (at != committing || !v.undecided) {
+		if v.readsOnly && !e.readOnly {
+			// Not by this transaction's doing: a standby, or a server that is full. Either passes.
+			v.disposition, v.reason = step.Retry, core.ReasonMaintenance
+		}
 		if v.noTable && at == marking {
 			return &step.Failure{Disposition: step.Final, Reason: core.ReasonStatement, Cause: err,
 				Message: fmt.Sprintf("effects: true needs the table %s, and %s has none (%s). Make it with: %s", effectsTable, e.name(), cut(v.said), e.ddl())}

@@ -175,7 +175,7 @@ func (s *sqlite) begin(ctx context.Context, readOnly bool) (transaction, error) 
 		refuse: func(args []any) error { return plainText(args, true, "SQLite") },
 		marks: markStatements{
 			insert: "INSERT INTO " + effectsTable + " (key, delivery, at) VALUES (?, ?, strftime('%Y-%m-%dT%H:%M:%fZ')) ON CONFLICT (key) DO NOTHING",
-			read:   "SELECT result FROM " + effectsTable + " WHERE key = ?",
+			read:   "SELECT result, delivery FROM " + effectsTable + " WHERE key = ?",
 			keep:   "UPDATE " + effectsTable + " SET result = ? WHERE key = ?",
 		},
 		repeats: func(error) bool { return false },
