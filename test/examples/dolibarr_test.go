@@ -31,6 +31,7 @@ type shop struct {
 	team              *slack
 	post              *mailtest.Server
 	system, warehouse *receiver
+	calls             int
 }
 
 func openShop(t *testing.T) *shop {
@@ -38,18 +39,39 @@ func openShop(t *testing.T) *shop {
 	s := &shop{erp: doli.New(doli.Options{}), team: startSlack(t), post: mailtest.Start(t), system: startReceiver(t, systemKey), warehouse: startReceiver(t, "")}
 	erp := s.erp.Serve()
 	t.Cleanup(erp.Close)
-	s.example = play(t, "dolibarr", map[string]string{
+	env := map[string]string{
 		"WEBHOOK_PORT": "3000", "WEBHOOK_SECRET": dolibarrToken, "PUBLIC_URL": "https://hooks.example.fr",
 		"DOLIBARR_URL": erp.URL, "DOLIBARR_API_KEY": "doli-key", "SLACK_WEBHOOK_URL": s.team.URL + slackPath,
 		"EMAIL_HOST": s.post.Host, "EMAIL_PORT": strconv.Itoa(s.post.Port), "EMAIL_USER": s.post.User, "EMAIL_PASS": s.post.Pass,
 		"EMAIL_FROM": "erp@entreprise.com", "EMAIL_COMPTABILITE": "comptabilite@entreprise.com",
 		"ENTREPOT_URL": s.warehouse.URL + "/livraisons", "SYSTEME_URL": s.system.URL, "SYSTEME_CLE": systemKey,
-	}, func(e *example) {
+	}
+	s.example = play(t, "dolibarr", env, func(e *example) {
+		e.asksFor(env)
 		e.environ = append(e.environ, "SSL_CERT_FILE="+s.post.Roots)
 		// An invoice that was sent and not answered for is left alone for two minutes, which is no time for a test.
 		e.edit(`"${DOLIBARR_API_KEY}"}`, `"${DOLIBARR_API_KEY}", request_timeout: 1s, settle: 2500ms, recheck: 500ms}`)
 	})
 	return s
+}
+
+// asksFor holds the example to its .env.example: it names what has to be filled in, and nothing else.
+func (e *example) asksFor(env map[string]string) {
+	e.t.Helper()
+	text, err := os.ReadFile(filepath.Join(e.dir, ".env.example"))
+	if err != nil {
+		e.t.Fatal(err)
+	}
+	var named []string
+	for line := range strings.Lines(string(text)) {
+		if name, _, ok := strings.Cut(line, "="); ok && !strings.HasPrefix(line, "#") {
+			named = append(named, name)
+		}
+	}
+	slices.Sort(named)
+	if want := slices.Sorted(maps.Keys(env)); !slices.Equal(named, want) {
+		e.t.Errorf(".env.example asks for %v, want %v", named, want)
+	}
 }
 
 // captured is a request's body as a Dolibarr 22 sent it, under another code and with other members.
@@ -74,10 +96,14 @@ func captured(t *testing.T, file, code string, members doli.Object) string {
 	return string(text)
 }
 
-// call is Dolibarr's request to its target.
+// call is Dolibarr's request to its target. Versions 16 and 17 say that their JSON is a form.
 func (s *shop) call(body string) {
 	s.t.Helper()
-	if status := s.send("POST", "/webhook?token="+dolibarrToken, "application/json", body, "User-Agent", "Dolibarr geturl function", "Accept", "*/*"); status != http.StatusOK {
+	kind := "application/json"
+	if s.calls++; s.calls%2 == 0 {
+		kind = "application/x-www-form-urlencoded"
+	}
+	if status := s.send("POST", "/webhook?token="+dolibarrToken, kind, body, "User-Agent", "Dolibarr geturl function", "Accept", "*/*"); status != http.StatusOK {
 		s.t.Fatalf("answered %d to %.60s", status, body)
 	}
 }
@@ -348,55 +374,5 @@ func (s *shop) nothingLeaks(t *testing.T) {
 				t.Errorf("%s holds %q", place, leak)
 			}
 		}
-	}
-}
-
-// guideNames are the events that the guide names, by what Dolibarr sends instead; "" is the same name.
-var guideNames = map[string]string{
-	"THIRDPARTY_CREATE": "COMPANY_CREATE", "THIRDPARTY_MODIFY": "COMPANY_MODIFY", "THIRDPARTY_DELETE": "COMPANY_DELETE",
-	"INVOICE_CREATE": "BILL_CREATE", "INVOICE_MODIFY": "BILL_MODIFY", "INVOICE_VALIDATE": "BILL_VALIDATE",
-	"INVOICE_SENTBYMAIL": "BILL_SENTBYMAIL", "INVOICE_PAYED": "BILL_PAYED", "INVOICE_DELETE": "BILL_DELETE",
-	"PROPOSAL_CREATE": "PROPAL_CREATE", "PROPOSAL_MODIFY": "PROPAL_MODIFY", "PROPOSAL_VALIDATE": "PROPAL_VALIDATE",
-	"PROPOSAL_SENTBYMAIL": "PROPAL_SENTBYMAIL", "PROPOSAL_CLOSE_SIGNED": "PROPAL_CLOSE_SIGNED", "PROPOSAL_CLOSE_REFUSED": "PROPAL_CLOSE_REFUSED",
-	"ORDER_CREATE": "", "ORDER_MODIFY": "", "ORDER_VALIDATE": "", "ORDER_SENTBYMAIL": "", "ORDER_CLOSE": "",
-	"PRODUCT_CREATE": "", "PRODUCT_MODIFY": "", "PRODUCT_DELETE": "",
-	"PROJECT_CREATE": "", "PROJECT_MODIFY": "", "PROJECT_DELETE": "",
-	"CONTACT_CREATE": "", "CONTACT_MODIFY": "", "CONTACT_DELETE": "",
-}
-
-// Whoever writes rules with the guide in hand gets what Dolibarr sends: each name stands in a rule, and the
-// event that Dolibarr sends for it reaches it.
-func TestDolibarrNamesOfTheGuide(t *testing.T) {
-	t.Parallel()
-	team := startSlack(t)
-	e := play(t, "dolibarr", map[string]string{"WEBHOOK_SECRET": dolibarrToken, "SLACK_WEBHOOK_URL": team.URL + slackPath}, func(e *example) {
-		text := "sources:\n  erp: {preset: dolibarr, secret: \"${WEBHOOK_SECRET}\"}\nconnections:\n  equipe: {kind: slack}\nroutes:\n"
-		for name := range guideNames {
-			text += "  r-" + name + ": {on: [erp/" + name + "], steps: [{use: slack/post, with: {text: \"" + name + "=${{ event.type }}\"}}]}\n"
-		}
-		if err := os.WriteFile(filepath.Join(e.dir, "relais.yaml"), []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	})
-	var want []string
-	checked := e.cli("check")
-	for name, sent := range guideNames {
-		if sent == "" {
-			sent = name
-		} else if !strings.Contains(checked, `"`+name+`" as "`+sent+`"`) {
-			t.Errorf("relais check doesn't say that %s is sent as %s", name, sent)
-		}
-		body := `{"triggercode":"` + sent + `","object":{"id":"1"}}`
-		if got := e.send("POST", "/webhook?token="+dolibarrToken, "application/json", body); got != http.StatusOK {
-			t.Fatalf("%s was answered %d", sent, got)
-		}
-		want = append(want, name+"="+sent)
-	}
-	e.settled()
-	got := team.said()
-	slices.Sort(got)
-	slices.Sort(want)
-	if !slices.Equal(got, want) {
-		t.Errorf("the rules said %v,\nwant %v", got, want)
 	}
 }
