@@ -14,6 +14,9 @@ import (
 // maxParameters bounds the parameters before a signature: each may be where the signed part begins.
 const maxParameters = 32
 
+// maxPreceding bounds their text, which is hashed from each of them on: what goes by GET is shorter.
+const maxPreceding = 16 << 10
+
 // maxItems bounds the items of one request that are signed one by one.
 const maxItems = 1000
 
@@ -187,7 +190,7 @@ func (v *signature) precedings(w *work, req *Request, signing bool) *Rejected {
 		}
 		before = before[:end]
 	}
-	if bytes.Count(before, []byte{'&'}) >= maxParameters {
+	if len(before) > maxPreceding || bytes.Count(before, []byte{'&'}) >= maxParameters {
 		return errManyParameters
 	}
 	again, cuts := encodeAgain(before)

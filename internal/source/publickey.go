@@ -11,6 +11,7 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/pem"
+	"math/big"
 	"strings"
 )
 
@@ -37,6 +38,20 @@ func (s scheme) verify(public any, digest, sig []byte) bool {
 	default:
 		return false
 	}
+}
+
+// digestHeld is the end of what an RSA signature opens to, where its digest is; nil for what is none of the key's.
+func digestHeld(public any, sig []byte, size int) []byte {
+	k, ok := public.(*rsa.PublicKey)
+	if !ok || len(sig) != k.Size() {
+		return nil
+	}
+	opened := new(big.Int).SetBytes(sig)
+	if opened.Cmp(k.N) >= 0 {
+		return nil
+	}
+	opened.Exp(opened, big.NewInt(int64(k.E)), k.N)
+	return opened.FillBytes(make([]byte, k.Size()))[k.Size()-size:]
 }
 
 // publicKeys reads PEM (public keys, and certificates for the keys in them), or one key's bytes in

@@ -119,3 +119,32 @@ func TestTokenIsInNoStoredHeader(t *testing.T) {
 		}
 	}
 }
+
+// One signature can be written in several ways. Written in another one, a notification is the same.
+func TestSignatureWrittenAnewIsARepeat(t *testing.T) {
+	src := compile(t, config.Source{Preset: "paybox"})
+	var first Message
+	for i, end := range []string{"%3D", "=", "", "%3D%3D", "%3d", "==="} {
+		req := payboxVector(t, "as published, as a form")
+		text, ok := strings.CutSuffix(string(req.Body), "%3D")
+		if !ok {
+			t.Fatal(text)
+		}
+		req.Body = []byte(text + end)
+		if i > 0 {
+			req.Body = []byte(strings.ReplaceAll(string(req.Body), "&K=Q", "&%4b=%51"))
+		}
+		if err := src.Verify(req); err != nil {
+			continue
+		}
+		msg, err := src.Read(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if i == 0 {
+			first = msg
+		} else if msg.DedupKey != first.DedupKey {
+			t.Errorf("ending in %q it is another message", end)
+		}
+	}
+}
