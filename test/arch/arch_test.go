@@ -90,8 +90,8 @@ var stepKind = []string{"internal/core", "internal/expr", "internal/config", "in
 // onceKind is one that makes what may not be made twice.
 var onceKind = append([]string{"internal/step/once"}, stepKind...)
 
-// testsToo is what tests may import besides: the real store and the sandbox stand where mocks would.
-var testsToo = []string{"internal/store/sqlite", "internal/store/postgres/pgtest", "internal/store/storetest", "internal/step/email/mailtest", "internal/step/redis/redistest", "internal/step/sqlstep/mysqltest", "internal/step/meilisearch/meilitest", "internal/step/once/oncetest", "internal/sandbox", "internal/sandbox/doli", "internal/core"}
+// testsToo is what tests may import besides: the real stores and the sandbox stand where mocks would.
+var testsToo = []string{"internal/store/sqlite", "internal/store/postgres", "internal/store/postgres/pgtest", "internal/store/storetest", "internal/step/email/mailtest", "internal/step/redis/redistest", "internal/step/sqlstep/mysqltest", "internal/step/meilisearch/meilitest", "internal/step/once/oncetest", "internal/sandbox", "internal/sandbox/doli", "internal/core"}
 
 // violation says why a package may not import another, or "".
 func violation(from, to string, test bool) string {
