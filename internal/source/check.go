@@ -83,6 +83,8 @@ func (v *Verify) checkTimes(parts []signedPart) error {
 
 func (v *Verify) checkPlace(at place, parts []signedPart) error {
 	switch {
+	case at.kind == placeJSON && strings.ContainsAny(at.name, `"\`):
+		return invalid("verify.json", "%q: a path is names joined by '.', without quotes and backslashes", at.name)
 	case v.Format == "numbered" && at.kind != placeHeader:
 		return invalid("verify.format", "numbered is for headers")
 	case v.Each != "" && at.kind != placeJSON:

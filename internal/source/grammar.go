@@ -26,7 +26,7 @@ func (t *Texts) UnmarshalYAML(node []byte) error {
 // Split makes an event of each element of a list: its body is the element's bytes. A request without the
 // list is one event. Rules read the element as data, and what is around it as {envelope.PATH}.
 type Split struct {
-	// At are paths to the list; the first that leads to one counts. "." is the body itself.
+	// At are paths to lists: the elements of all that are there count, in this order. "." is the body itself.
 	At Texts `yaml:"at"`
 	// Item is the member of an element that is the message, where the elements only wrap it.
 	Item string `yaml:"item"`

@@ -2,6 +2,7 @@ package source
 
 import (
 	"bytes"
+	"slices"
 
 	"relais/internal/core"
 )
@@ -33,7 +34,9 @@ func compileSplit(in *Split, envelope *lens) (*split, error) {
 	for _, at := range in.At {
 		slot := envelope.want.addWhole(at, envelope.slots)
 		envelope.slots = max(envelope.slots, slot+1)
-		s.lists = append(s.lists, slot)
+		if !slices.Contains(s.lists, slot) {
+			s.lists = append(s.lists, slot)
+		}
 	}
 	if in.Item != "" {
 		s.item = newLens()
@@ -42,14 +45,24 @@ func compileSplit(in *Split, envelope *lens) (*split, error) {
 	return s, nil
 }
 
-// list returns the span of the request's list, if it has one.
-func (s *split) list(r *reading) ([]byte, bool) {
+// elements returns those of all the request's lists, and whether it has one: what was answered with a 2xx
+// must not stay behind because another list stands before it.
+func (s *split) elements(r *reading, doc []byte) (out [][]byte, listed bool, err *Rejected) {
 	for _, slot := range s.lists {
-		if at := r.slots[slot]; at.ok && at.whole && r.doc[at.start] == '[' {
-			return r.doc[at.start:at.end], true
+		at := r.slots[slot]
+		if !at.ok || !at.whole || doc[at.start] != '[' {
+			continue
+		}
+		listed = true
+		cut, err := cutList(doc[at.start:at.end])
+		if err != nil {
+			return nil, true, err
+		}
+		if out = append(out, cut...); len(out) > maxParts {
+			return nil, true, errParts
 		}
 	}
-	return nil, false
+	return out, listed, nil
 }
 
 // cutList cuts a list that scan has accepted into its elements, without the white space around them.
@@ -87,13 +100,9 @@ func (s *split) message(element []byte, slots []found) []byte {
 	return element[slots[0].start:slots[0].end:slots[0].end]
 }
 
-// each reads each element of the list as a message of its own. around has read the whole request, whose
-// bytes the parts share.
-func (r *reading) each(around *reading, list []byte) ([]Message, *Rejected) {
-	cut, err := cutList(list)
-	if err != nil {
-		return nil, err
-	}
+// each reads each element as a message of its own. around has read the whole request, whose bytes the parts
+// share.
+func (r *reading) each(around *reading, cut [][]byte) ([]Message, *Rejected) {
 	s := r.source
 	r.around, r.format = around, formatOf{name: core.FormatJSON, kind: core.FormatJSON}
 	var wrapped [1]found
@@ -121,15 +130,19 @@ func (s *Source) splitting(r *reading) (Message, *Rejected) {
 	if err := around.scan(); err != nil {
 		return Message{}, err
 	}
-	list, ok := s.split.list(around)
-	if !ok {
+	doc := around.doc
+	if r.format.kind == core.FormatFormJSON {
+		doc = bytes.Clone(doc) // it stands in a buffer that is used again
+	}
+	cut, listed, err := s.split.elements(around, doc)
+	if err != nil {
+		return Message{}, err
+	}
+	if !listed {
 		r.around = around
 		return r.whole()
 	}
-	if r.format.kind == core.FormatFormJSON {
-		list = bytes.Clone(list) // it stands in a buffer that is used again
-	}
-	parts, err := r.each(around, list)
+	parts, err := r.each(around, cut)
 	if err != nil {
 		return Message{}, err
 	}

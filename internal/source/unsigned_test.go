@@ -148,3 +148,18 @@ func TestSignatureWrittenAnewIsARepeat(t *testing.T) {
 		}
 	}
 }
+
+// A list that stands beside another, which may be empty, isn't left behind.
+func TestEveryListIsSplit(t *testing.T) {
+	src := compile(t, config.Source{Preset: "tecdoc", Secrets: secrets("s3cret-s3cret")})
+	for body, want := range map[string]int{
+		`{"products": [], "updates": [{"productId":"1"},{"productId":"2"}]}`:                  2,
+		`{"products": [{"productId":"1"}], "items": [{"productId":"2"}], "updates": "later"}`: 2,
+		`{"products": [], "items": []}`:                                                       0,
+	} {
+		msg, err := src.Read(&Request{Method: "POST", Header: http.Header{}, Body: []byte(body)})
+		if err != nil || len(msg.Parts) != want {
+			t.Errorf("%s: %d parts, %v", body, len(msg.Parts), err)
+		}
+	}
+}
