@@ -42,6 +42,23 @@ var planted = map[string]string{
 	"authorization of others": "Zq12planted-authorization-8e",
 	"cookie of others":        "Zq13planted-cookie-44",
 	"wrong token of a caller": "Zq14planted-wrong-token-21",
+
+	"key of the test shop":        "Zq15planted-test-shop-90",
+	"key of the shop":             "Zq16planted-shop-5b",
+	"key of one carrier":          "Zq17planted-carrier-77",
+	"n8n source secret":           "Zq18planted-n8n-source-1d",
+	"dolibarr token in the query": "Zq19planted-erp-query-e2",
+	"dolibarr token in the path":  "Zq20planted-erp-path-48",
+	"dolibarr password":           "Zq21planted-erp-basic-af",
+	"tecdoc key":                  "Zq22planted-tecdoc-39",
+	"dolibarr api key":            "Zq23planted-erp-api-6b",
+	"meilisearch key":             "Zq24planted-search-c4",
+	"n8n header":                  "Zq25planted-n8n-header-0e",
+	"n8n password":                "Zq26planted-n8n-pass-d3",
+	"n8n token":                   "Zq27planted-n8n-token-58",
+	"redis password":              "Zq28planted-redis-b1",
+	"postgres password":           "Zq29planted-postgres-2a",
+	"mysql password":              "Zq30planted-mysql-fe",
 }
 
 const configuration = `listen: %[1]s
@@ -70,12 +87,12 @@ routes:
     retry: [0s, 50ms]
     steps: [{use: sellsy/create-invoice, connection: static, with: {estimate: "${{ event.data.relatedid }}"}}]
   autres:
-    on: ["*/**"]
+    on: [sellsy/**, header/**, query/**]
     retry: [0s, 50ms]
     steps:
       - {use: slack/post, with: {text: "${{ event.source }}"}}
   courriers:
-    on: ["*/**"]
+    on: [sellsy/**, header/**, paiement/**]
     retry: [0s, 50ms]
     steps:
       - {use: email/send, with: {to: [a@example.fr], subject: "x", text: "${{ event.source }}"}}
@@ -90,6 +107,7 @@ func TestNoSecretIsWrittenAnywhere(t *testing.T) {
 	w.askEverything()
 	w.terminate()
 	w.askEverything() // of the stopped folder
+	w.askByView()
 	w.search()
 }
 
@@ -100,7 +118,10 @@ func everySecretOfTheCatalogIsPlanted(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	known := []string{"sellsy.client_secret", "sellsy.personal_token", "slack.webhook_url", "smtp.pass"}
+	known := []string{
+		"sellsy.client_secret", "sellsy.personal_token", "slack.webhook_url", "smtp.pass", "dolibarr.api_key", "meilisearch.api_key",
+		"mysql.url", "n8n.value", "n8n.pass", "n8n.token", "postgres.url", "redis.url",
+	}
 	for _, c := range catalog.Connections {
 		for _, p := range c.Params {
 			if name := c.Name + "." + p.Name; p.Secret && !slices.Contains(known, name) {
@@ -143,9 +164,9 @@ func newWorld(t *testing.T) *world {
 		t.Fatal(err)
 	}
 	w.write("key.txt", planted["key from a file"]+"\n")
-	w.write("relais.yaml", fmt.Sprintf(configuration, w.listen, w.admin, planted["sellsy second key"], planted["hmac key"],
+	w.write("relais.yaml", w.withTheRest(fmt.Sprintf(configuration, w.listen, w.admin, planted["sellsy second key"], planted["hmac key"],
 		planted["token in a header"], planted["token in the query"], planted["basic password"], sellsy.URL,
-		planted["sellsy client secret"], planted["sellsy personal token"], "http://"+slack, planted["slack address"], mailPort, planted["mail password"]))
+		planted["sellsy client secret"], planted["sellsy personal token"], "http://"+slack, planted["slack address"], mailPort, planted["mail password"])))
 	return w
 }
 
@@ -290,6 +311,7 @@ func (w *world) meetEverySecret() {
 	w.expect(401, w.send("/in/query?secret="+url.QueryEscape(planted["wrong token of a caller"]), `{"event":"a.b"}`, nil), "a wrong token in the query")
 	basic := "Basic " + base64.StdEncoding.EncodeToString([]byte("user:"+planted["basic password"]))
 	w.expect(200, w.send("/in/basic", `{"event":"a.b"}`, map[string]string{"Authorization": basic}), "the password")
+	w.meetTheRest()
 	w.until("every delivery has ended", func() bool {
 		out, err := w.command("deliveries", "list", "--state", "pending", "--json").Output()
 		more, err2 := w.command("deliveries", "list", "--state", "running", "--json").Output()
@@ -339,7 +361,7 @@ func (w *world) askEverything() {
 			w.keep("deliveries show "+word, w.command("deliveries", "show", word, "--json"))
 		}
 	}
-	for id := range 4 {
+	for id := range 11 {
 		w.keep(fmt.Sprintf("rejections show %d", id+1), w.command("rejections", "show", fmt.Sprint(id+1), "--body", "--json"))
 	}
 	if w.relais == nil {
