@@ -158,7 +158,7 @@ func TestRejectionsAreVerifiedAgain(t *testing.T) {
 		}
 	}
 	w.must(w.store.AppendRejections(t.Context(), []store.Rejection{rejection("good", true), rejection("bad", true), rejection("cut", false)},
-		store.RejectionBounds{PerSource: 100, Bytes: 1 << 20, Age: time.Hour}))
+		store.RejectionBounds{PerSource: 100, Bytes: 1 << 20}))
 	list := w.items(w.ok("GET", "/api/v1/rejections?source=sellsy&reason=signature_invalid", ""))
 	if len(list) != 3 || list[0]["body"] != nil || list[2]["address"] != "192.0.2.1" {
 		t.Fatalf("%v", list)

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"time"
 
+	"relais/internal/config"
 	"relais/internal/core"
 	"relais/internal/store"
 )
@@ -23,10 +24,7 @@ const (
 func (a *App) retain(ctx context.Context) {
 	for pause := retainFirst; wait(ctx, pause); pause = retainEvery {
 		for more := true; more; {
-			keep := a.current.Load().config.Retention
-			done, err := a.store.Retain(ctx, store.RetainParams{
-				Events: keep.Events, Dead: keep.Dead, Attempts: keep.Attempts, SizeBytes: keep.Size,
-			})
+			done, err := a.store.Retain(ctx, retainParams(a.current.Load().config))
 			if err != nil {
 				a.complain(ctx, "retention", err) // which waits
 				more = ctx.Err() == nil
@@ -35,6 +33,22 @@ func (a *App) retain(ctx context.Context) {
 			more = done.More && wait(ctx, retainPause)
 		}
 	}
+}
+
+func retainParams(c *config.Config) store.RetainParams {
+	keep := c.Retention
+	p := store.RetainParams{
+		Events: keep.Events, Dead: keep.Dead, Attempts: keep.Attempts, SizeBytes: keep.Size, Rejections: c.Ingest.Rejections.Age,
+	}
+	for i := range c.Sources {
+		if own := store.SourceAges(c.Sources[i].Retention); own != (store.SourceAges{}) {
+			if p.Sources == nil {
+				p.Sources = map[string]store.SourceAges{}
+			}
+			p.Sources[c.Sources[i].Name] = own
+		}
+	}
+	return p
 }
 
 func (a *App) recount(ctx context.Context) {

@@ -49,6 +49,6 @@ func (m measured) Retain(ctx context.Context, p store.RetainParams) (store.Retai
 	began := time.Now()
 	done, err := m.Store.Retain(ctx, p)
 	m.metrics.Wrote(telemetry.WorkRetain, time.Since(began), err)
-	m.metrics.Retained(done.Events, done.Attempts, done.DedupKeys)
+	m.metrics.Retained(done.Events, done.Attempts, done.DedupKeys, done.Rejections)
 	return done, err
 }

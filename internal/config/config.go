@@ -127,6 +127,12 @@ type Retention struct {
 	Size     int64         // bytes of used pages; 0 (default) is no bound
 }
 
+// SourceRetention is how long what a source sent is kept, where that isn't as long as the rest; 0 is as long.
+type SourceRetention struct {
+	Events     time.Duration
+	Rejections time.Duration
+}
+
 // Lanes bounds what runs at once on this node.
 type Lanes struct {
 	Running      int           // default 2048
@@ -170,6 +176,7 @@ type Source struct {
 	Dedup        string        // CEL for the key, "off", "body", or "" as the preset says
 	DedupWindow  time.Duration // 0 as the preset says
 	SilentAfter  time.Duration // without an event, after which somebody should look; 0 is never
+	Retention    SourceRetention
 	Test         bool
 	Reconcile    time.Duration // how often the provider is asked for what its webhooks lost; 0 is never
 }

@@ -125,6 +125,8 @@ func sourceKeys() []field[Source] {
 			atLeast(aDuration, time.Second), func(s *Source) *time.Duration { return &s.DedupWindow }),
 		one("silent_after", "How long it may be without an event before somebody should look, for an alert; left out, Prometheus compares it with its own past.",
 			atLeast(aDuration, time.Second), func(s *Source) *time.Duration { return &s.SilentAfter }),
+		section("retention", "How long what it sent is kept, where that isn't as long as the rest.", sourceRetentionKeys(),
+			func(s *Source) *SourceRetention { return &s.Retention }),
 		one("reconcile", "How often the provider is asked for what its webhooks lost (dolibarr, sellsy): 15m. It needs the connection to it.",
 			atLeast(aDuration, time.Minute), func(s *Source) *time.Duration { return &s.Reconcile }),
 		one("test", "Marks its events as tests; from this machine only, unless allow_ips says otherwise.",

@@ -70,7 +70,7 @@ func rejectionKeys() []field[Rejections] {
 	return []field[Rejections]{
 		oneWith("per_source", 10_000, "Rows kept for one source.", aCount, func(j *Rejections) *int { return &j.PerSource }),
 		oneWith("size", 64<<20, "Bytes kept in all.", aSize, func(j *Rejections) *int64 { return &j.Bytes }),
-		oneWith("age", 7*day, "Age after which they are deleted.", aDuration, func(j *Rejections) *time.Duration { return &j.Age }),
+		oneWith("age", 7*day, "Age after which they are deleted; 0 is no bound.", aDuration, func(j *Rejections) *time.Duration { return &j.Age }),
 		oneWith("per_hour", 100, "Rows kept for one address and hour; the rest is counted.", aCount, func(j *Rejections) *int { return &j.PerHour }),
 	}
 }
@@ -82,6 +82,16 @@ func retentionKeys() []field[Retention] {
 		oneWith("dead", 90*day, "Age of dead deliveries and their events: that long they can be replayed.", age, func(r *Retention) *time.Duration { return &r.Dead }),
 		oneWith("attempts", 30*day, "Age of attempts.", age, func(r *Retention) *time.Duration { return &r.Attempts }),
 		oneWith("size", 0, "Bytes of the database's used pages; 0 is no bound.", aSize, func(r *Retention) *int64 { return &r.Size }),
+	}
+}
+
+func sourceRetentionKeys() []field[SourceRetention] {
+	age := atLeast(aDuration, time.Minute)
+	return []field[SourceRetention]{
+		one("events", "Age of its events; retention.events when left out. No shorter than its dedup_window.", age,
+			func(r *SourceRetention) *time.Duration { return &r.Events }),
+		one("rejections", "Age of its refused requests; ingest.rejections.age when left out.", age,
+			func(r *SourceRetention) *time.Duration { return &r.Rejections }),
 	}
 }
 

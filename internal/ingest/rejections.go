@@ -63,15 +63,12 @@ func newRejections(s Store, metrics Metrics, log *slog.Logger) *rejections {
 func (q *rejections) setBounds(b config.Rejections) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.bounds = store.RejectionBounds{PerSource: b.PerSource, Bytes: b.Bytes, Age: b.Age}
+	q.bounds = store.RejectionBounds{PerSource: b.PerSource, Bytes: b.Bytes}
 	if q.bounds.PerSource <= 0 {
 		q.bounds.PerSource = 10_000
 	}
 	if q.bounds.Bytes <= 0 {
 		q.bounds.Bytes = 64 << 20
-	}
-	if q.bounds.Age <= 0 {
-		q.bounds.Age = 7 * 24 * time.Hour
 	}
 	if q.perHour = b.PerHour; q.perHour <= 0 {
 		q.perHour = rejectionsPerHour

@@ -71,6 +71,9 @@ func (s *Source) compileReading(p *Preset, in config.Source) error {
 		return err
 	}
 	s.dedupWindow = window(in.DedupWindow, dedup)
+	if keep := in.Retention.Events; keep > 0 && keep < s.dedupWindow && len(dedup.Key) > 0 {
+		return invalid("retention.events", "%s is shorter than the %s for which repeats are known: an event that is gone can't be repeated; give dedup_window as well", keep, s.dedupWindow)
+	}
 	s.dedupSeed = []byte(core.DefaultTenant + "\x00" + s.Name + "\x00")
 	s.readings.New = s.newReading(rules.lens)
 	if s.split != nil {

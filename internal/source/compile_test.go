@@ -54,6 +54,8 @@ func TestSourceThatCannotBeVerifiedIsRefused(t *testing.T) {
 		{"another answer", config.Source{Preset: "sellsy", Secrets: key, Answer: "always-201"}, "answer", "always-200"},
 		{"a dedup key that doesn't compile", config.Source{Preset: "sellsy", Secrets: key, Dedup: "data."}, "dedup", ""},
 		{"a redact path of everything", config.Source{Preset: "sellsy", Secrets: key, Redact: []string{"a.**"}}, "redact", "ends with"},
+		{"events that go before their repeats are forgotten", config.Source{Preset: "github", Secrets: key, Retention: config.SourceRetention{Events: time.Hour}},
+			"retention.events", "dedup_window"},
 	} {
 		_, err := Compile(tc.in, Embedded())
 		var e *core.Error

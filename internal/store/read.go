@@ -150,7 +150,8 @@ type AuditEntry struct {
 type Keeper interface {
 	// Retain deletes what is older than its age or beyond the size, oldest first, in one slice that
 	// takes no longer than about 5 ms of the writer, and tells whether there is more. Events with
-	// live deliveries, and effects, are never deleted.
+	// live deliveries, and effects, are never deleted. An event that was needed when its age had passed goes within
+	// the hour after it isn't any more.
 	Retain(ctx context.Context, p RetainParams) (Retained, error)
 	// Recount makes the lanes' running counts true again.
 	Recount(ctx context.Context) error
@@ -162,10 +163,19 @@ type RetainParams struct {
 	Dead      time.Duration
 	Attempts  time.Duration
 	SizeBytes int64 // used pages; 0 is no bound
+	// Rejections is the age of refused requests.
+	Rejections time.Duration
+	// Sources are the ages of those that have their own.
+	Sources map[string]SourceAges
+}
+
+// SourceAges are how long what a source sent is kept; 0 is as long as the rest.
+type SourceAges struct {
+	Events, Rejections time.Duration
 }
 
 // Retained says what a slice deleted.
 type Retained struct {
-	Events, Attempts, DedupKeys int
-	More                        bool
+	Events, Attempts, DedupKeys, Rejections int
+	More                                    bool
 }

@@ -116,9 +116,8 @@ type Rejector interface {
 
 // RejectionBounds cap what rejections may take.
 type RejectionBounds struct {
-	PerSource int           // rows kept for one source
-	Bytes     int64         // of bodies and headers, in all
-	Age       time.Duration // rows older than this go
+	PerSource int   // rows kept for one source
+	Bytes     int64 // of bodies and headers, in all
 }
 
 // Rejection is a refused request. The body is cut to 4 KiB unless only the signature was wrong.

@@ -176,7 +176,7 @@ func TestEveryMetricIsExplained(t *testing.T) {
 	m.WatchStanding(func(context.Context) (Standing, error) { return Standing{}, nil }, func() (Disk, error) { return Disk{}, nil })
 	m.SetSilentAfter(map[string]time.Duration{"sellsy": time.Hour})
 	m.Source("sellsy").Event(false)
-	m.Retained(1, 0, 0)
+	m.Retained(1, 0, 0, 0)
 	m.Loaded(time.Unix(1, 0))
 	families, err := m.registry.Gather()
 	if err != nil {

@@ -71,10 +71,11 @@ func (m *Metrics) Wrote(work Work, took time.Duration, err error) {
 func (m *Metrics) Appended(events int) { m.batchSize.Observe(float64(events)) }
 
 // Retained counts rows that retention deleted.
-func (m *Metrics) Retained(events, attempts, dedupKeys int) {
+func (m *Metrics) Retained(events, attempts, dedupKeys, rejections int) {
 	m.retained.WithLabelValues("events").Add(float64(events))
 	m.retained.WithLabelValues("attempts").Add(float64(attempts))
 	m.retained.WithLabelValues("dedup_keys").Add(float64(dedupKeys))
+	m.retained.WithLabelValues("rejections").Add(float64(rejections))
 }
 
 // WatchStore adds the figures that are read from the store at each scrape, within a bound: a store that

@@ -74,7 +74,16 @@ func (p *purge) run() error {
 	}); err != nil {
 		return err
 	}
-	rows, err = p.query("SELECT id FROM delivery_done WHERE event = ANY($1::uuid[]) UNION ALL SELECT id FROM delivery_kept WHERE event = ANY($1::uuid[])", p.events)
+	if err := p.removeEnded(); err != nil {
+		return err
+	}
+	// A rejection that became the event holds the same bytes.
+	return p.remove("rejection WHERE event = ANY($1::uuid[])", p.events)
+}
+
+// removeEnded deletes events of which no delivery is live, with their deliveries, attempts and steps.
+func (p *purge) removeEnded() error {
+	rows, err := p.query("SELECT id FROM delivery_done WHERE event = ANY($1::uuid[]) UNION ALL SELECT id FROM delivery_kept WHERE event = ANY($1::uuid[])", p.events)
 	if err != nil {
 		return err
 	}
@@ -87,9 +96,8 @@ func (p *purge) run() error {
 			return err
 		}
 	}
-	// A rejection that became the event holds the same bytes.
 	for _, from := range [...]string{
-		"delivery_done WHERE event", "delivery_kept WHERE event", "fan_out WHERE event", "rejection WHERE event", "event WHERE id", "event_kept WHERE id",
+		"delivery_done WHERE event", "delivery_kept WHERE event", "fan_out WHERE event", "event WHERE id", "event_kept WHERE id",
 	} {
 		if err := p.remove(from+" = ANY($1::uuid[])", p.events); err != nil {
 			return err

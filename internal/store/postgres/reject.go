@@ -68,14 +68,8 @@ func (t *tx) boundSources(batch []store.Rejection, bounds store.RejectionBounds)
 			LIMIT least(s.rows - $2, $3)) o)`, sources, int64(bounds.PerSource), int64(len(batch))+rejectionsOver)
 }
 
-// boundRejections deletes the oldest of all that are too old, or too many bytes.
+// boundRejections deletes the oldest of all that are too many bytes.
 func (t *tx) boundRejections(most int64, bounds store.RejectionBounds) error {
-	if bounds.Age > 0 {
-		if err := t.exec(`DELETE FROM rejection WHERE id IN (SELECT id FROM rejection ORDER BY id LIMIT $1)
-			AND at < relais_now($2) - $3::bigint`, most, t.now, bounds.Age.Microseconds()); err != nil {
-			return err
-		}
-	}
 	if bounds.Bytes <= 0 {
 		return nil
 	}

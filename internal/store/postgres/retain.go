@@ -19,7 +19,11 @@ import (
 //
 //   - an event that a live delivery, an order to fan out, or a dead delivery that can still be replayed is
 //     of, to event_kept;
-//   - a dead delivery that can still be replayed, to delivery_kept.
+//   - a dead delivery that can still be replayed, to delivery_kept;
+//   - an event of a source whose events are kept longer than the rest, to event_kept. Its deliveries that
+//     succeeded go with their days.
+//
+// What is kept shorter than the rest goes row by row, see retainShort.
 //
 // Nobody begins to need an event of a past day meanwhile but a replay, and that moves it aside itself.
 const (
@@ -48,6 +52,10 @@ type pass struct {
 	cursor int64
 	// kept is how far event_kept was gone through, keptNext when that starts again.
 	kept, keptNext int64
+	// short is how far the events were gone through for the sources that are kept shorter than the rest, shortNext
+	// when that starts again, shortAges what it was for.
+	short, shortNext int64
+	shortAges        string
 }
 
 // Retain implements store.Keeper. A slice is one transaction with up to 1,000 rows, or the end of a

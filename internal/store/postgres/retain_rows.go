@@ -34,7 +34,10 @@ func (t *tx) empty(p *partition, keep store.RetainParams, now int64, r *pass) (e
 	steps := 1
 	switch p.table {
 	case "event":
-		steps = len(needs)
+		if steps = len(needs) + 1; r.asked == len(needs) {
+			looked, last, err = t.keepLonger(p, keep, now, r.cursor)
+			break
+		}
 		err = t.row(`WITH looked AS MATERIALIZED (`+needs[r.asked]+` LIMIT $4),
 			moved AS (DELETE FROM `+p.name+` WHERE id IN (SELECT event FROM looked WHERE wanted) RETURNING `+eventFields+`),
 			kept AS (INSERT INTO event_kept (`+eventFields+`) SELECT `+eventFields+` FROM moved ON CONFLICT DO NOTHING)
@@ -63,6 +66,26 @@ func (t *tx) empty(p *partition, keep store.RetainParams, now int64, r *pass) (e
 	}
 	r.name = ""
 	return true, nil
+}
+
+// keepLonger moves the events of sources that are kept longer than the rest. A day that goes because the database is too
+// large takes them along.
+func (t *tx) keepLonger(p *partition, keep store.RetainParams, now, after int64) (looked, last int64, err error) {
+	var longer []string
+	end := (p.day + 1) * microsPerDay
+	for source, own := range keep.Sources {
+		if own.Events > 0 && end > now-own.Events.Microseconds() {
+			longer = append(longer, clean(source))
+		}
+	}
+	if len(longer) == 0 || p.tooLarge {
+		return 0, 0, nil
+	}
+	err = t.row(`WITH looked AS MATERIALIZED (SELECT seq, id, source = ANY($1::text[]) AS wanted FROM `+p.name+` WHERE seq > $2 ORDER BY seq LIMIT $3),
+		moved AS (DELETE FROM `+p.name+` WHERE id IN (SELECT id FROM looked WHERE wanted) RETURNING `+eventFields+`),
+		kept AS (INSERT INTO event_kept (`+eventFields+`) SELECT `+eventFields+` FROM moved ON CONFLICT DO NOTHING)
+		SELECT count(*), coalesce(max(seq), 0) FROM looked`, longer, after, retainSlice).Scan(&looked, &last)
+	return looked, last, err
 }
 
 func (t *tx) keepDead(p *partition, after, replayable int64) (looked, last int64, err error) {
@@ -98,15 +121,22 @@ func (t *tx) retainRows(p store.RetainParams, r *pass, done *store.Retained) err
 		return err
 	}
 	done.More = keys == retainSlice || dead == retainSlice
-	if p.Events <= 0 {
-		return nil
+	if err := t.retainRejections(p, done); err != nil {
+		return err
 	}
-	return t.retainKept(p.Events, r, done)
+	if err := t.retainShort(p, r, done); err != nil {
+		return err
+	}
+	return t.retainKept(p, r, done)
 }
 
 // retainKept deletes kept events that nobody needs any more, and that are old enough: a replay keeps young
 // ones too.
-func (t *tx) retainKept(age time.Duration, r *pass, done *store.Retained) error {
+func (t *tx) retainKept(p store.RetainParams, r *pass, done *store.Retained) error {
+	sources, ages := agesOf(p, func(own store.SourceAges) time.Duration { return own.Events })
+	if p.Events <= 0 && len(sources) == 0 {
+		return nil
+	}
 	var now int64
 	if err := t.row("SELECT relais_now($1)", t.now).Scan(&now); err != nil {
 		return err
@@ -129,14 +159,15 @@ func (t *tx) retainKept(age time.Duration, r *pass, done *store.Retained) error 
 	}); err != nil {
 		return err
 	}
-	gone, err := t.affect(`DELETE FROM event_kept e WHERE id = ANY($1::uuid[]) AND (day + 1) * $2::bigint <= $3
+	gone, err := t.affect(`DELETE FROM event_kept e WHERE id = ANY($1::uuid[]) AND (day + 1) * $2::bigint <= $3 - coalesce(
+			(SELECT a.age FROM unnest($4::text[], $5::bigint[]) a (source, age) WHERE a.source = e.source), $6::bigint)
 		AND NOT EXISTS (SELECT FROM fan_out o WHERE o.event = e.id) AND NOT EXISTS (SELECT FROM delivery d WHERE d.event = e.id)
 		AND NOT EXISTS (SELECT FROM delivery_kept d WHERE d.event = e.id)
-		AND NOT EXISTS (SELECT FROM delivery_done d WHERE d.event = e.id AND d.state = 3)`, ids, microsPerDay, now-age.Microseconds())
+		AND NOT EXISTS (SELECT FROM delivery_done d WHERE d.event = e.id AND d.state = 3)`, ids, microsPerDay, now, sources, ages, ageOr(p.Events))
 	if err != nil {
 		return err
 	}
-	done.Events = int(gone)
+	done.Events += int(gone)
 	if r.kept = last; len(ids) < retainSlice {
 		r.kept, r.keptNext = 0, now+keptEvery.Microseconds()
 		return nil

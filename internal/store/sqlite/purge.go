@@ -66,7 +66,7 @@ func (t *tx) purge(id core.EventID) (bool, error) {
 		}
 	}
 	// A rejection that became the event holds the same bytes.
-	if err := t.deleteRejections(t.c.q("SELECT id, source, bytes FROM rejection WHERE event = ?").blob(id[:]), math.MaxInt64); err != nil {
+	if _, err := t.deleteRejections(t.c.q("SELECT id, source, bytes FROM rejection WHERE event = ?").blob(id[:]), math.MaxInt64); err != nil {
 		return false, err
 	}
 	return true, t.deleteEvent(a.Seq, deliveries)

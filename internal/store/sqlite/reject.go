@@ -76,28 +76,23 @@ func (t *tx) boundSource(source string, added int64, bounds store.RejectionBound
 	if over <= 0 {
 		return nil
 	}
-	return t.deleteRejections(t.c.q("SELECT id, source, bytes FROM rejection WHERE source = ? ORDER BY id LIMIT ?").
+	_, err := t.deleteRejections(t.c.q("SELECT id, source, bytes FROM rejection WHERE source = ? ORDER BY id LIMIT ?").
 		text(source).int(over), math.MaxInt64)
+	return err
 }
 
-// boundRejections deletes the oldest of all that are too old, or too many bytes.
+// boundRejections deletes the oldest of all that are too many bytes.
 func (t *tx) boundRejections(most int64, bounds store.RejectionBounds) error {
-	if bounds.Age > 0 {
-		if err := t.deleteRejections(t.c.q(`SELECT id, source, bytes FROM rejection WHERE id IN
-			(SELECT id FROM rejection ORDER BY id LIMIT ?) AND at < ? ORDER BY id`).
-			int(most).int(t.now-bounds.Age.Microseconds()), math.MaxInt64); err != nil {
-			return err
-		}
-	}
 	over := t.m.rejectionBytes - bounds.Bytes
 	if bounds.Bytes <= 0 || over <= 0 {
 		return nil
 	}
-	return t.deleteRejections(t.c.q("SELECT id, source, bytes FROM rejection ORDER BY id LIMIT ?").int(most), over)
+	_, err := t.deleteRejections(t.c.q("SELECT id, source, bytes FROM rejection ORDER BY id LIMIT ?").int(most), over)
+	return err
 }
 
-// deleteRejections deletes the rows that q selects until they make that many bytes.
-func (t *tx) deleteRejections(q *stmt, enough int64) error {
+// deleteRejections deletes the rows that q selects until they make that many bytes, and returns how many.
+func (t *tx) deleteRejections(q *stmt, enough int64) (int, error) {
 	var ids []int64
 	freed := int64(0)
 	gone := map[string]int64{}
@@ -107,26 +102,26 @@ func (t *tx) deleteRejections(q *stmt, enough int64) error {
 		freed += q.colInt(2)
 	}
 	if err := q.end(); err != nil {
-		return err
+		return 0, err
 	}
 	for _, id := range ids {
 		if err := t.c.q("DELETE FROM rejection WHERE id = ?").int(id).exec(); err != nil {
-			return err
+			return 0, err
 		}
 	}
 	for source, n := range gone {
 		if err := t.c.q("UPDATE rejection_count SET rows = rows - ? WHERE source = ?").int(n).text(source).exec(); err != nil {
-			return err
+			return 0, err
 		}
 		if err := t.c.q("DELETE FROM rejection_count WHERE source = ? AND rows <= 0").text(source).exec(); err != nil {
-			return err
+			return 0, err
 		}
 	}
 	t.m.rejectionBytes -= freed
 	if len(ids) == 0 {
-		return nil
+		return 0, nil
 	}
-	return t.saveFloors()
+	return len(ids), t.saveFloors()
 }
 
 // MarkRejectionAccepted implements store.Rejector.

@@ -1,7 +1,11 @@
 package sqlite
 
 import (
+	"cmp"
 	"context"
+	"maps"
+	"math"
+	"slices"
 	"time"
 
 	"relais/internal/store"
@@ -19,16 +23,53 @@ const (
 	vacuumSlice  = "16"
 	dedupSlice   = 16
 	attemptSlice = 100
+	// This many sources are looked at for rejections, and of each this many of them.
+	rejectionSources = 16
+	rejectionSlice   = 64
 )
 
 // retention is how far a pass over the events, and one over the attempts, has come.
 type retention struct {
-	event    int64
+	scans []scan
+	scan  int // the one at work
+	// general and own are the ages that the scans are for.
+	general  time.Duration
+	own      map[string]store.SourceAges
+	oldest   int64 // as far as the pass over the oldest has come, which go while the file is too large
 	delivery int64
-	newest   int64 // the newest event when the last slice was done
+	source   string // whose rejections were looked at last
+	newest   int64  // the newest event when the last slice was done
 	// passed says that the events were gone through: what comes after them is finished before they are
 	// gone through again.
 	passed bool
+}
+
+// scan goes through the events of the sources that have one age, in order of arrival, up to the first that is young.
+// There it goes on the next time; once an hour it starts again, for those that something needed when it
+// passed. With one scan for each age, it never passes what is to be old later.
+type scan struct {
+	age   time.Duration
+	event int64
+	again int64 // when it starts again
+}
+
+const scanAgain = time.Hour
+
+// plan makes the scans anew when there are other ages than before.
+func (r *retention) plan(p store.RetainParams) {
+	if r.scans != nil && r.general == p.Events && maps.Equal(r.own, p.Sources) {
+		return
+	}
+	r.general, r.own, r.scan, r.passed = p.Events, maps.Clone(p.Sources), 0, false
+	ages := map[time.Duration]bool{p.Events: true}
+	for _, own := range p.Sources {
+		ages[cmp.Or(own.Events, p.Events)] = true
+	}
+	delete(ages, 0)
+	r.scans = []scan{}
+	for _, age := range slices.Sorted(maps.Keys(ages)) {
+		r.scans = append(r.scans, scan{age: age})
+	}
 }
 
 // Retain implements store.Keeper.
@@ -37,23 +78,28 @@ func (s *Store) Retain(ctx context.Context, p store.RetainParams) (store.Retaine
 	err := s.do(ctx, housekeeping, func(t *tx) (err error) {
 		done = store.Retained{}
 		pass := &t.s.writer.retention
+		pass.plan(p)
 		if !pass.passed {
-			if err := t.retainEvents(p, time.Now().Add(retainSlice), &done); err != nil {
+			through, err := t.retainEvents(p, time.Now().Add(retainSlice), &done)
+			if err != nil {
 				return err
 			}
-		}
-		if done.Events > 0 {
-			if err := t.saveFloors(); err != nil {
-				return err
+			if done.Events > 0 {
+				if err := t.saveFloors(); err != nil {
+					return err
+				}
 			}
+			if !through {
+				done.More = true
+				return nil
+			}
+			pass.passed = true
 		}
-		if pass.event != 0 {
-			done.More = true // the pass over the events goes on
-			return nil
-		}
-		pass.passed = true
 		// What comes after it is bounded by counts and not by the slice's time: on a machine on which the
 		// pass takes all of that, retention would never end.
+		if err := t.retainRejections(p, &done); err != nil {
+			return err
+		}
 		if p.Attempts > 0 {
 			if err := t.retainAttempts(t.now-p.Attempts.Microseconds(), &done); err != nil {
 				return err
@@ -69,51 +115,146 @@ func (s *Store) Retain(ctx context.Context, p store.RetainParams) (store.Retaine
 	return done, err
 }
 
-// retainEvents deletes events in order of arrival until one is young enough to stay.
-func (t *tx) retainEvents(p store.RetainParams, end time.Time, done *store.Retained) error {
-	tooLarge := false
-	if p.SizeBytes > 0 {
-		used, err := usedPages(t.c)
-		if err != nil {
-			return err
-		}
-		tooLarge = used*pageSize > p.SizeBytes
-	}
+// retainEvents does the scans, and tells whether they are through. Then come the oldest, whoever sent them, as long as
+// the file is too large.
+func (t *tx) retainEvents(p store.RetainParams, end time.Time, done *store.Retained) (through bool, err error) {
 	pass := &t.s.writer.retention
-	most := max(retainEvents, 2*(t.m.event-pass.newest))
+	slice := retainedSlice{tx: t, p: p, done: done, end: end, most: max(retainEvents, 2*(t.m.event-pass.newest)), own: t.ownAges(p)}
 	pass.newest = t.m.event
-	for looked := 0; ; looked++ {
-		if int64(done.Events) == most || looked > 0 && !time.Now().Before(end) {
-			done.More = true
-			return nil
+	for ; pass.scan < len(pass.scans); pass.scan++ {
+		s := &pass.scans[pass.scan]
+		if t.now >= s.again {
+			s.event, s.again = 0, t.now+scanAgain.Microseconds()
 		}
-		q := t.c.q("SELECT seq, at FROM event WHERE seq > ? ORDER BY seq LIMIT 1").int(pass.event)
+		if through, err := slice.scan(s); err != nil || !through {
+			return false, err
+		}
+	}
+	if through, err := slice.shrink(&pass.oldest); err != nil || !through {
+		return false, err
+	}
+	pass.scan, pass.oldest = 0, 0
+	return true, nil
+}
+
+// ownAges are the ages of the sources that have their own, by the numbers of their names.
+func (t *tx) ownAges(p store.RetainParams) map[int64]time.Duration {
+	ages := map[int64]time.Duration{}
+	for source, own := range p.Sources {
+		if id, known := t.m.names[source]; known && own.Events > 0 {
+			ages[id] = own.Events
+		}
+	}
+	return ages
+}
+
+// retainedSlice is what one transaction deletes of the events.
+type retainedSlice struct {
+	*tx
+	p      store.RetainParams
+	done   *store.Retained
+	own    map[int64]time.Duration
+	end    time.Time
+	most   int64
+	looked int
+}
+
+// full tells whether others are waiting for long enough. A slice looks at one event at least.
+func (s *retainedSlice) full() bool {
+	s.looked++
+	return int64(s.done.Events) >= s.most || s.looked > 1 && !time.Now().Before(s.end)
+}
+
+func (s *retainedSlice) next(after int64) (seq, at, source int64, err error) {
+	q := s.c.q("SELECT seq, at, source FROM event WHERE seq > ? ORDER BY seq LIMIT 1").int(after)
+	if q.next() {
+		seq, at, source = q.colInt(0), q.colInt(1), q.colInt(2)
+	}
+	return seq, at, source, q.end()
+}
+
+func (s *retainedSlice) delete(seq int64, tooLarge bool) error {
+	deleted, err := s.retainEvent(seq, s.p, tooLarge)
+	if deleted {
+		s.done.Events++
+	}
+	return err
+}
+
+func (s *retainedSlice) scan(of *scan) (through bool, err error) {
+	for !s.full() {
+		seq, at, source, err := s.next(of.event)
+		if err != nil || seq == 0 || at >= s.now-of.age.Microseconds() {
+			return true, err
+		}
+		age, isOwn := s.own[source]
+		if !isOwn {
+			age = s.p.Events
+		}
+		if age == of.age {
+			if err := s.delete(seq, false); err != nil {
+				return false, err
+			}
+		}
+		of.event = seq
+	}
+	return false, nil
+}
+
+// shrink deletes the oldest of all while the file is too large.
+func (s *retainedSlice) shrink(oldest *int64) (through bool, err error) {
+	for n := 0; s.p.SizeBytes > 0; n++ {
+		if n%16 == 0 {
+			used, err := usedPages(s.c)
+			if err != nil || used*pageSize <= s.p.SizeBytes {
+				return true, err
+			}
+		}
+		if s.full() {
+			return false, nil
+		}
+		seq, _, _, err := s.next(*oldest)
+		if err != nil || seq == 0 {
+			return true, err
+		}
+		if err := s.delete(seq, true); err != nil {
+			return false, err
+		}
+		*oldest = seq
+	}
+	return true, nil
+}
+
+// retainRejections deletes old refused requests, of one source after the other.
+func (t *tx) retainRejections(p store.RetainParams, done *store.Retained) (err error) {
+	pass := &t.s.writer.retention
+	for range rejectionSources {
+		q := t.c.q("SELECT source FROM rejection_count WHERE source >= ? ORDER BY source LIMIT 1").text(pass.source)
 		found := q.next()
-		seq, at := q.colInt(0), q.colInt(1)
+		source := q.colText(0)
 		if err := q.end(); err != nil {
 			return err
 		}
-		old := p.Events > 0 && at < t.now-p.Events.Microseconds()
-		if !found || (!old && !tooLarge) {
-			pass.event = 0
+		if !found {
+			pass.source = ""
 			return nil
 		}
-		pass.event = seq
-		deleted, err := t.retainEvent(seq, p, tooLarge)
-		if err != nil {
-			return err
-		}
-		if deleted {
-			done.Events++
-		}
-		if tooLarge && done.Events > 0 && done.Events%16 == 0 {
-			used, err := usedPages(t.c)
-			if err != nil {
+		gone := 0
+		if age := cmp.Or(p.Sources[source].Rejections, p.Rejections); age > 0 {
+			if gone, err = t.deleteRejections(t.c.q(`SELECT id, source, bytes FROM rejection WHERE id IN
+				(SELECT id FROM rejection WHERE source = ? ORDER BY id LIMIT ?) AND at < ? ORDER BY id`).
+				text(source).int(rejectionSlice).int(t.now-age.Microseconds()), math.MaxInt64); err != nil {
 				return err
 			}
-			tooLarge = used*pageSize > p.SizeBytes
+		}
+		done.Rejections += gone
+		// The next source is the first after its name; one that has more to delete is looked at again.
+		if pass.source = source; gone < rejectionSlice {
+			pass.source += "\x00"
 		}
 	}
+	done.More = true
+	return nil
 }
 
 // retainEvent deletes an event unless something still needs it.

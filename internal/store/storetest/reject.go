@@ -19,7 +19,7 @@ var rejectTests = map[string]func(*testing.T, *bench){
 	"the bounds hold over a restart":                   boundsSurviveRestart,
 }
 
-var wide = store.RejectionBounds{PerSource: 1000, Bytes: 1 << 20, Age: 24 * time.Hour}
+var wide = store.RejectionBounds{PerSource: 1000, Bytes: 1 << 20}
 
 func (b *bench) rejection(source string) store.Rejection {
 	return store.Rejection{
@@ -58,7 +58,7 @@ func rejectionComesBack(t *testing.T, b *bench) {
 }
 
 func rejectionsAreBounded(t *testing.T, b *bench) {
-	bounds := store.RejectionBounds{PerSource: 20, Bytes: 30_000, Age: time.Hour}
+	bounds := store.RejectionBounds{PerSource: 20, Bytes: 30_000}
 	b.reject(bounds, b.rejection("quiet"))
 	for range 10 {
 		var flood []store.Rejection
@@ -84,11 +84,6 @@ func rejectionsAreBounded(t *testing.T, b *bench) {
 	}
 	if total > 30_000 || total < 20_000 {
 		t.Errorf("%d bytes are kept, want nearly 30,000", total)
-	}
-	b.advance(2 * time.Hour)
-	b.reject(bounds, b.rejection("late"))
-	if list := b.rejections(store.RejectionFilter{}); len(list) != 1 {
-		t.Errorf("%d are kept past their age", len(list)-1)
 	}
 }
 

@@ -16,6 +16,10 @@ var retainTests = map[string]func(*testing.T, *bench){
 	"attempts may go before their event":                     retainAttempts,
 	"dedup keys go after their window":                       retainKeys,
 	"numbers aren't given again when all is gone":            retainKeepsNumbers,
+	"a source's events can go before the others'":            retainSourceShorter,
+	"a source's events can stay after the others'":           retainSourceLonger,
+	"a source's own age spares what is needed":               retainSourceNeeded,
+	"refused requests go by their source's age":              retainRejections,
 }
 
 // retainAll runs slices until there is nothing more to do.
@@ -26,6 +30,7 @@ func (b *bench) retainAll(p store.RetainParams) store.Retained {
 		r, err := b.Retain(b.ctx(), p)
 		b.must(err)
 		sum.Events, sum.Attempts, sum.DedupKeys = sum.Events+r.Events, sum.Attempts+r.Attempts, sum.DedupKeys+r.DedupKeys
+		sum.Rejections += r.Rejections
 		if !r.More {
 			return sum
 		}
