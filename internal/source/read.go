@@ -3,6 +3,7 @@ package source
 import (
 	"bytes"
 	"crypto/sha256"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -182,8 +183,8 @@ func (r *reading) scan() *Rejected {
 	clear(r.slots)
 	body := r.body
 	if len(body) == 0 {
-		// A message may stand in the query where the provider sends it by GET.
-		if r.req.Method == "GET" {
+		// A message may stand in the query where the provider sends it by GET; some then POST to that address.
+		if r.req.Method == "GET" || r.req.Query != "" && slices.Contains(r.source.Methods, "GET") {
 			return nil
 		}
 		return errEmpty

@@ -29,6 +29,8 @@ func tecdocLines() []line {
 			given: "INSERT INTO products (id, ean, supplier) VALUES ('TD-5', '5012345678905', 'VALEO')",
 			audit: ok("tecdoc", "product.discontinued"), member: of("TD-5"), see: []fact{row("false", "SELECT available FROM products WHERE id = 'TD-5'"), indexed("TD-5", "available", "false")}},
 		{what: "TecDoc, the document's curl", send: tecdoc(curl), audit: ok("tecdoc", "stock.updated"), member: of("TD-123456"), see: []fact{cached("150", "GET", "stock:TD-123456")}},
+		{what: "TecDoc: a list, whose last value stays", send: tecdoc(`[{"eventType":"STOCK_UPDATE","productId":"TD-6","stock":3},{"eventType":"STOCK_UPDATE","productId":"TD-6","stock":2},{"eventType":"STOCK_UPDATE","productId":"TD-6","stock":1}]`),
+			audit: ok("tecdoc", "stock.updated") + "; " + ok("tecdoc", "stock.updated") + "; " + ok("tecdoc", "stock.updated"), member: of("TD-6"), see: []fact{cached("1", "GET", "stock:TD-6")}},
 		{what: "TecDoc: another address", send: elsewhere, status: 403, audit: "tecdoc - - 403 address_not_allowed", see: []fact{cached("0", "EXISTS", "stock:TD-IP")}},
 		{what: "TecDoc: another key", send: keyless, status: 401, audit: "tecdoc - false 401 credentials_invalid", member: of("TD-KEY"), see: []fact{cached("0", "EXISTS", "stock:TD-KEY")}},
 	}
@@ -82,11 +84,11 @@ func workflowLines() []line {
 	mixed := workflow("stock-alerts", `{"workflowId":"order-fulfillment-v2","event":"order.validated","data":{"orderId":"MIXED"}}`)
 	return []line{
 		{what: "n8n order-fulfillment-v2", send: message("order-fulfillment-v2", order, "high"), audit: ok("n8n", "order.validated"), member: `{"data": {"orderId": "ORD-2024-005"}}`,
-			see: []fact{started("order-fulfillment-v2", `"quantity":2`), started("order-fulfillment-v2", `"priority":"high"`)}},
-		{what: "n8n stock-alerts", send: message("stock-alerts", `{"productId":"TD-1","stock":2}`, "normal"), audit: ok("n8n", "stock.low"), member: of("stock-alerts"), see: []fact{started("stock-alerts", `"productId":"TD-1"`)}},
-		{what: "n8n customer-segments", send: message("customer-segments", `{"orderId":"ORD-9"}`, "low"), audit: ok("n8n", "order.completed"), member: of("customer-segments"), see: []fact{started("customer-segments", `"orderId":"ORD-9"`)}},
-		{what: "n8n invoice-generation", send: message("invoice-generation", `{"orderId":"ORD-9"}`, "normal"), audit: ok("n8n", "order.shipped"), member: of("invoice-generation"), see: []fact{started("invoice-generation", `"orderId":"ORD-9"`)}},
-		{what: "n8n support-tickets", send: message("support-tickets", `{"orderId":"ORD-9"}`, "urgent"), audit: ok("n8n", "order.problem"), member: of("support-tickets"), see: []fact{started("support-tickets", `"orderId":"ORD-9"`)}},
+			see: []fact{started("order-fulfillment-v2", `"quantity":2`), started("order-fulfillment-v2", `"priority":"high"`), queued("order-fulfillment-v2", "high")}},
+		{what: "n8n stock-alerts", send: message("stock-alerts", `{"productId":"TD-1","stock":2}`, "normal"), audit: ok("n8n", "stock.low"), member: of("stock-alerts"), see: []fact{started("stock-alerts", `"productId":"TD-1"`), queued("stock-alerts", "normal")}},
+		{what: "n8n customer-segments", send: message("customer-segments", `{"orderId":"ORD-9"}`, "low"), audit: ok("n8n", "order.completed"), member: of("customer-segments"), see: []fact{started("customer-segments", `"orderId":"ORD-9"`), queued("customer-segments", "low")}},
+		{what: "n8n invoice-generation", send: message("invoice-generation", `{"orderId":"ORD-9"}`, "normal"), audit: ok("n8n", "order.shipped"), member: of("invoice-generation"), see: []fact{started("invoice-generation", `"orderId":"ORD-9"`), queued("invoice-generation", "normal")}},
+		{what: "n8n support-tickets", send: message("support-tickets", `{"orderId":"ORD-9"}`, "urgent"), audit: ok("n8n", "order.problem"), member: of("support-tickets"), see: []fact{started("support-tickets", `"orderId":"ORD-9"`), queued("support-tickets", "urgent")}},
 		{what: "n8n: another secret", send: secretless, status: 401, audit: "n8n - false 401 credentials_invalid", member: `{"data": {"orderId": "FORGED"}}`},
 		{what: "n8n: the path of one workflow and the message of another", send: mixed, status: 400, audit: "n8n - - 400 body_malformed", member: `{"data": {"orderId": "MIXED"}}`},
 	}

@@ -2,6 +2,7 @@ package examples
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -72,6 +73,35 @@ func started(id, text string) fact {
 	return func(_ *testing.T, a *autoparts) string {
 		got := strings.Join(a.flows.of(id), "\n")
 		return differs("the number of starts of "+id+" with "+text, fmt.Sprint(strings.Count(got, text)), "1")
+	}
+}
+
+// trial is that all of a source's events are marked as trials, and go nowhere.
+func trial(source string) fact {
+	return func(_ *testing.T, a *autoparts) string {
+		for _, e := range a.events(source) {
+			if !e.Test || slices.ContainsFunc(a.deliveries(), func(d delivery) bool { return d.Event == e.ID }) {
+				return fmt.Sprintf("%+v is no trial", e)
+			}
+		}
+		return ""
+	}
+}
+
+// queued is the priority of what was sent to a workflow.
+func queued(id, want string) fact {
+	return func(_ *testing.T, a *autoparts) string {
+		for _, e := range a.events("n8n") {
+			if e.Type != triggers[id] {
+				continue
+			}
+			for _, d := range a.deliveries() {
+				if d.Event == e.ID {
+					return differs("the priority of "+id, d.Priority, want)
+				}
+			}
+		}
+		return "nothing was queued for " + id
 	}
 }
 

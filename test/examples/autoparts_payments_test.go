@@ -13,6 +13,8 @@ func payboxLines(t *testing.T, bank *rsa.PrivateKey) []line {
 	}
 	of := func(reference string) string { return `{"Ref": "` + reference + `"}` }
 	succeeded := ok("paybox", "payment.succeeded")
+	document := paybox(t, bank, "GET", "Mt=7790&Ref=ORD-2024-001&Auto=123456&Erreur=00000")
+	document.method = "POST" // with all of it in the address
 	forged := unsigned("POST", "Mt=7790&Ref=ORD-1B&Trans=1&Auto=123456&Erreur=00000&K=QUJD")
 	lines := []line{
 		{what: "Paybox 1: a signature that is right", order: "ORD-1A", send: paid("ORD-1A"), audit: succeeded, member: of("ORD-1A")},
@@ -29,16 +31,16 @@ func payboxLines(t *testing.T, bank *rsa.PrivateKey) []line {
 			row("paybox T-ORD-3 7790 EUR 123456 00000 ACCEPTED", "SELECT provider, transaction, amount_cents, currency, authorisation, code, outcome FROM payments WHERE order_reference = 'ORD-3'")}},
 		{what: "Paybox 4: from PENDING to PAID", order: "ORD-4", send: paid("ORD-4"), audit: succeeded, member: of("ORD-4"), see: []fact{
 			row("PAID true", "SELECT status, paid_at IS NOT NULL FROM orders WHERE reference = 'ORD-4'"),
-			row("1", "SELECT count(*) FROM relais_effects WHERE key LIKE '%paiement/paybox/ORD-4/T-ORD-4'")}},
+			row("1", "SELECT count(*) FROM relais_effects WHERE key LIKE '%paiement/paybox/T-ORD-4/ORD-4'")}},
 		{what: "Paybox 5: the customer's mail", order: "ORD-5", send: paid("ORD-5"), audit: succeeded, member: of("ORD-5"),
 			see: []fact{mailed(customer("ORD-5"), "Votre commande ORD-5 est confirmée", "votre paiement de 77,90 € pour la commande ORD-5")}},
 		{what: "Paybox 6: ic_postback", order: "ORD-6", send: paid("ORD-6"), audit: succeeded, member: `{"Mt": "7790", "Ref": "ORD-6", "Trans": "T-ORD-6", "Auto": "123456", "Erreur": "00000"}`},
 		{what: "Paybox 7: 200 and nothing in it, by GET too", order: "ORD-7", send: paybox(t, bank, "GET", "Mt=7790&Ref=ORD-7&Trans=1&Auto=123456&Erreur=00000"), audit: succeeded, member: of("ORD-7"),
 			see: []fact{row("PAID", "SELECT status FROM orders WHERE reference = 'ORD-7'")}},
-		{what: "Paybox, as the document writes it", order: "ORD-2024-001", send: paybox(t, bank, "POST", "Mt=7790&Ref=ORD-2024-001&Auto=123456&Erreur=00000"), audit: succeeded, member: of("ORD-2024-001"),
+		{what: "Paybox, as the document writes it", order: "ORD-2024-001", send: document, audit: succeeded, member: of("ORD-2024-001"),
 			see: []fact{row("PAID", "SELECT status FROM orders WHERE reference = 'ORD-2024-001'")}},
 		{what: "Paybox, the document's curl for trials", order: "TEST-001", send: request{method: "GET", path: "/api/paybox/callback-test?Mt=7790&Ref=TEST-001&Auto=123456&Erreur=00000"},
-			audit: "paybox-essai payment.succeeded - 200 -", member: of("TEST-001"), see: append(unpaid("TEST-001"), noted("TEST-001", ""))},
+			audit: "paybox-essai payment.succeeded - 200 -", member: of("TEST-001"), see: append(unpaid("TEST-001"), noted("TEST-001", ""), trial("paybox-essai"))},
 	}
 	for _, code := range payboxCodes {
 		reference := "ORD-E" + code.code

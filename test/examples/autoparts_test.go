@@ -5,6 +5,7 @@ import (
 	"crypto/rsa"
 	"crypto/x509"
 	"encoding/base64"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net"
@@ -160,6 +161,24 @@ func playAutoparts(t *testing.T, w *world, bank *rsa.PrivateKey) *autoparts {
 		}
 	})
 	return a
+}
+
+// stored is an event as relais events shows it.
+type stored struct {
+	ID   string `json:"id"`
+	Type string `json:"type"`
+	Test bool   `json:"test"`
+}
+
+func (a *autoparts) events(source string) []stored {
+	a.example.t.Helper()
+	var list struct {
+		Items []stored `json:"items"`
+	}
+	if err := json.Unmarshal([]byte(a.cli("events", "--source", source, "--json")), &list); err != nil || len(list.Items) == 0 {
+		a.example.t.Fatalf("%s: %d events, %v", source, len(list.Items), err)
+	}
+	return list.Items
 }
 
 func newBank(t *testing.T) *rsa.PrivateKey {

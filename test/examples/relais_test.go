@@ -213,6 +213,7 @@ type delivery struct {
 	Event       string `json:"event"`
 	Destination string `json:"destination"`
 	State       string `json:"state"`
+	Priority    string `json:"priority"`
 	Reason      string `json:"reason"`
 	Message     string `json:"message"`
 }
