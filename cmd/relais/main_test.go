@@ -40,15 +40,18 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
-			"serve": serve,
-			"stop":  stop,
-			"hup":   func(ts *testscript.TestScript, _ bool, args []string) { ts.Check(serverOf(ts).hangUp(args...)) },
-			"grab":  grab,
-			"get":   get,
-			"until": until,
-			"mute":  mute,
-			"erp":   erp,
-			"crm":   crm,
+			"serve":  serve,
+			"stop":   stop,
+			"hup":    func(ts *testscript.TestScript, _ bool, args []string) { ts.Check(serverOf(ts).hangUp(args...)) },
+			"grab":   grab,
+			"get":    get,
+			"until":  until,
+			"mute":   mute,
+			"erp":    erp,
+			"crm":    crm,
+			"flood":  flood,
+			"killed": killed,
+			"each":   each,
 		},
 	})
 }
