@@ -57,12 +57,14 @@ func (r *reconciler) reconcile(ctx context.Context, in api.Reconcile) (api.Recon
 	if err != nil {
 		return out, core.Errorf(core.CodeUnavailable, "%w", err)
 	}
-	seen, err := r.seen(ctx, p.source.Name, in.Since.Add(-clocksApart), asked)
-	if err != nil {
+	seen := map[string]bool{}
+	filter := store.EventFilter{Source: p.source.Name, Since: in.Since.Add(-clocksApart)}
+	if err := r.seen(ctx, filter, asked, seen); err != nil {
 		return out, err
 	}
+	var list []missing
 	for _, c := range changes {
-		if c.At.After(now.Add(-onTheWay)) {
+		if c.At.After(now.Add(-onTheWay)) || c.Touched.After(now.Add(-onTheWay)) {
 			continue
 		}
 		out.Looked++
@@ -72,16 +74,55 @@ func (r *reconciler) reconcile(ctx context.Context, in api.Reconcile) (api.Recon
 		}
 		switch wanted := len(made.Deliveries) > 0 || made.FanOut; {
 		case seen[made.Event.Type+"\x00"+c.Object]:
-			continue
 		case !wanted:
 			out.Unwanted++
+		default:
+			list = append(list, missing{change: c, made: made})
+		}
+	}
+	if err := r.toldBefore(ctx, filter, asked, list, seen); err != nil {
+		return out, err
+	}
+	for _, m := range list {
+		if seen[m.made.Event.Type+"\x00"+m.change.Object] {
 			continue
 		}
-		if err := r.make(ctx, &out, c, made); err != nil {
+		if err := r.make(ctx, &out, m.change, m.made); err != nil {
 			return out, err
 		}
 	}
 	return out, nil
+}
+
+// missing is something that happened, and the event that is made of it.
+type missing struct {
+	change step.Change
+	made   store.Accepted
+}
+
+// toldBefore looks for the events of what may have happened before the time that was asked for, of which the
+// provider only knows when its object changed last: an invoice that was paid a month ago, and noted on today,
+// isn't paid again.
+func (r *reconciler) toldBefore(ctx context.Context, f store.EventFilter, asked step.Poller, list []missing, seen map[string]bool) error {
+	from := map[string]time.Time{}
+	for _, m := range list {
+		early, typ := m.change.Earliest.Add(-clocksApart), m.made.Event.Type
+		if known, ok := from[typ]; !m.change.Earliest.IsZero() && early.Before(f.Since) && (!ok || early.Before(known)) {
+			from[typ] = early
+		}
+	}
+	until := f.Since
+	for typ, since := range from {
+		pattern, err := core.ParsePattern(typ)
+		if err != nil {
+			return err
+		}
+		f.Type, f.Since, f.Until = pattern, since, until
+		if err := r.seen(ctx, f, asked, seen); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (r *reconciler) make(ctx context.Context, out *api.Reconciled, c step.Change, made store.Accepted) error {
@@ -113,14 +154,13 @@ func request(c step.Change, now time.Time) *source.Request {
 	return &source.Request{Method: http.MethodPost, Header: header, Body: c.Body, Now: now}
 }
 
-// seen are the types and objects of the source's stored events.
-func (r *reconciler) seen(ctx context.Context, name string, since time.Time, asked step.Poller) (map[string]bool, error) {
-	found := map[string]bool{}
-	filter := store.EventFilter{Source: name, Since: since, Limit: reconcileScan, Body: true}
+// seen adds the types and objects of stored events.
+func (r *reconciler) seen(ctx context.Context, filter store.EventFilter, asked step.Poller, found map[string]bool) error {
+	filter.Limit, filter.Body = reconcileScan, true
 	for {
 		page, err := r.store.Events(ctx, filter)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		for i := range page {
 			e := &page[i]
@@ -131,7 +171,7 @@ func (r *reconciler) seen(ctx context.Context, name string, since time.Time, ask
 			found[e.Type+"\x00"+asked.ObjectOf(vars["data"])] = true
 		}
 		if len(page) < reconcileScan {
-			return found, nil
+			return nil
 		}
 		filter.Before = page[len(page)-1].Seq
 	}

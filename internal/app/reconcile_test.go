@@ -1,92 +1,78 @@
 package app
 
 import (
-	"context"
-	"fmt"
-	"slices"
+	"encoding/json"
+	"strconv"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
-	"relais/internal/config"
-	"relais/internal/core"
+	"relais/internal/api"
+	"relais/internal/ingest"
 	"relais/internal/sandbox/doli"
+	"relais/internal/step"
 )
 
-// Each source is asked about as often as it says, whatever the others say, how long an answer takes, and
-// what a reload has changed since.
-func TestSourcesAreReconciledAsOftenAsTheySay(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		ctx, cancel := context.WithCancel(t.Context())
-		began := time.Now()
-		const slow = 4 * time.Minute
-		asked := map[string][]string{}
-		sources := func() []config.Source {
-			all := []config.Source{{Name: "often", Reconcile: 10 * time.Minute}, {Name: "seldom", Reconcile: 30 * time.Minute}, {Name: "never"}}
-			if time.Since(began) > time.Hour {
-				all[0].Reconcile = time.Hour // a reload
-				all[2].Reconcile = 20 * time.Minute
+// What Dolibarr doesn't tell the time of is neither told twice nor left out.
+func TestReconciliationOfWhatHasNoTime(t *testing.T) {
+	evening := time.Date(2026, 3, 10, 20, 0, 0, 0, time.UTC)
+	midnight, morning := evening.Truncate(24*time.Hour), evening.Add(10*time.Hour)
+	for _, c := range []struct {
+		name            string
+		created, change time.Time
+		status          int
+		validated       time.Time
+		told            map[string]time.Time // when its webhooks came
+		now             time.Time
+		since           time.Duration
+		made            string
+	}{
+		{"validated in the evening, looked for in the morning", evening, evening, 1, midnight, map[string]time.Time{"BILL_CREATE": evening}, morning, 24 * time.Hour, "BILL_VALIDATE"},
+		{"validated the day before the last 24 hours", evening.AddDate(0, 0, -1), evening.AddDate(0, 0, -1), 1, midnight.AddDate(0, 0, -1), nil, morning.Add(14 * time.Hour), 24 * time.Hour, ""},
+		{"its webhook is on its way", evening, evening, 1, midnight, nil, evening.Add(time.Minute), 24 * time.Hour, ""},
+		{"its webhook didn't come", evening, evening, 1, midnight, nil, evening.Add(3 * time.Minute), 24 * time.Hour, "BILL_CREATE BILL_VALIDATE"},
+		{"paid and told weeks ago, noted on today", evening.AddDate(0, 0, -30), evening, 2, midnight.AddDate(0, 0, -30), map[string]time.Time{"BILL_PAYED": evening.AddDate(0, 0, -20)}, evening.Add(time.Hour), 24 * time.Hour, ""},
+		{"another was told of", evening.AddDate(0, 0, -30), evening, 2, midnight.AddDate(0, 0, -30), map[string]time.Time{"BILL_VALIDATE": evening.AddDate(0, 0, -30)}, evening.Add(time.Hour), 24 * time.Hour, "BILL_PAYED"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			erp := doli.New(doli.Options{Now: func() time.Time { return c.change }})
+			server := erp.Serve()
+			defer server.Close()
+			r := start(t, t.TempDir(), `
+sources: {erp: {preset: dolibarr, secret: wh-secret}}
+connections: {books: {kind: dolibarr, url: "`+server.URL+`", api_key: doli-key}}
+routes: {all: {on: erp/**, steps: [{use: alert, with: {message: m}}]}}
+`, nil)
+			id := erp.Add("invoices", doli.Object{"ref": "FA1", "status": c.status, "type": 0, "date_creation": c.created.Unix(), "date_validation": c.validated.Unix(), "lines": []any{}})
+			re := r.reconciler()
+			p, err := pick(re.inForce(), "dolibarr", "", "")
+			if err != nil {
+				t.Fatal(err)
 			}
-			return all
-		}
-		go reconcileEach(ctx, time.Minute, sources, func(_ context.Context, s config.Source) {
-			asked[s.Name] = append(asked[s.Name], time.Since(began).String())
-			if s.Name == "seldom" {
-				<-time.After(slow)
+			for code, at := range c.told {
+				body, _ := json.Marshal(map[string]any{"triggercode": code, "object": map[string]any{"id": strconv.FormatInt(id, 10)}})
+				told, err := ingest.Made(ingest.RetryParams{Source: p.source, Match: re.match}, request(step.Change{Type: code, Body: body}, at), "the webhook "+code)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if _, err := r.emit(t.Context(), told); err != nil {
+					t.Fatal(err)
+				}
+			}
+			re.now = func() time.Time { return c.now }
+			for _, want := range []string{c.made, ""} { // the second time there is nothing any more
+				out, err := re.reconcile(t.Context(), api.Reconcile{Kind: "dolibarr", Since: c.now.Add(-c.since)})
+				if err != nil {
+					t.Fatal(err)
+				}
+				var made []string
+				for _, m := range out.Missing {
+					made = append(made, m.Type)
+				}
+				if got := strings.Join(made, " "); got != want {
+					t.Errorf("%q was made, want %q", got, want)
+				}
 			}
 		})
-		<-time.After(2 * time.Hour)
-		cancel()
-		synctest.Wait()
-		for name, want := range map[string][]string{
-			"often":  {"1m0s", "11m0s", "21m0s", "31m0s", "41m0s", "51m0s", "1h51m0s"},
-			"seldom": {"1m0s", "31m0s", "1h1m0s", "1h31m0s"},
-			"never":  {"1h5m0s", "1h25m0s", "1h45m0s"},
-		} {
-			if !slices.Equal(asked[name], want) {
-				t.Errorf("%s was asked about at %v, want %v", name, asked[name], want)
-			}
-		}
-	})
-}
-
-// A webhook that never came is made up for by a relais that nobody tells to, once Dolibarr answers.
-func TestLostWebhookIsMadeUpForOnSchedule(t *testing.T) {
-	erp := doli.New(doli.Options{})
-	server := erp.Serve()
-	t.Cleanup(server.Close)
-	past := time.Now().Add(-10 * time.Minute).Unix()
-	proposal := erp.AddProposal(doli.Proposal{More: doli.Object{"date_creation": past, "date_validation": past, "date_signature": past}})
-	r := startWith(t, t.TempDir(), fmt.Sprintf(`
-sources:
-  erp: {preset: dolibarr, secret: dolibarr-token, reconcile: 1m}
-connections:
-  compta: {kind: dolibarr, url: "%s", api_key: doli-key}
-routes:
-  facture:
-    on: [erp/PROPAL_CLOSE_SIGNED]
-    steps:
-      - {use: dolibarr/create-invoice, with: {proposal: "${{ event.data.object.id }}"}}
-`, server.URL), nil, func(o *Options) { o.look = 20 * time.Millisecond })
-	r.until("the invoice of the lost webhook", func() bool { return len(r.deliveries(core.StateSucceeded)) == 1 })
-	if got := erp.InvoicesOf(proposal); len(got) != 1 {
-		t.Errorf("the proposal has the invoices %v, want one", got)
-	}
-	if log := r.log.String(); !strings.Contains(log, "events were lost on the way") {
-		t.Errorf("nobody is told of it:\n%s", log)
-	}
-
-	source := r.current.Load().config.Sources[0]
-	r.reconcileOne(t.Context(), source)
-	if err := erp.Misbehave("* status=503"); err != nil {
-		t.Fatal(err)
-	}
-	r.reconcileOne(t.Context(), source)
-	if got := len(r.deliveries(core.StateSucceeded)) + len(r.deliveries(core.StatePending)); got != 1 {
-		t.Errorf("there are %d deliveries, want one", got)
-	}
-	if log := r.log.String(); strings.Count(log, "events were lost on the way") != 1 || strings.Count(log, "reconciliation failed") != 1 {
-		t.Errorf("the log:\n%s", log)
 	}
 }

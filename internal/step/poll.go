@@ -10,7 +10,11 @@ type Change struct {
 	Type   string // as the provider names it
 	Object string // the id of what changed
 	At     time.Time
-	Body   []byte // JSON
+	// Earliest is when it may have happened already, where the provider doesn't tell the time of it; zero is At.
+	Earliest time.Time
+	// Touched is when the object changed last, in whatever way; zero where that isn't known.
+	Touched time.Time
+	Body    []byte // JSON
 }
 
 // Poller is a connection that can be asked what happened, for what its webhooks lost.

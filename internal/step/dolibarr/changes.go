@@ -20,28 +20,63 @@ type fact struct {
 	code     string
 	statuses []int64 // nil for any
 	dates    []string
+	// whole tells that the date is a day, without the time.
+	whole bool
+}
+
+// modified is the date that any change sets: what happened may be as old as the object.
+const modified = "date_modification"
+
+// aDay is the longest that there is.
+const aDay = 25 * time.Hour
+
+// when is the time of a fact by its object: the earliest that it may be, and the latest.
+func (f fact) when(o object) (earliest, latest time.Time) {
+	made := time.Unix(o.number("date_creation", "datec"), 0)
+	for _, name := range f.dates {
+		n := o.number(name)
+		if n <= 0 {
+			continue
+		}
+		at := time.Unix(n, 0)
+		switch {
+		case name == modified:
+			return made, at
+		case f.whole:
+			latest = at.Add(aDay)
+			if at.Before(made) && made.Before(latest) {
+				at = made
+			}
+			if touched := time.Unix(o.number(modified), 0); !touched.Before(at) && touched.Before(latest) {
+				latest = touched
+			}
+			return at, latest
+		}
+		return at, at
+	}
+	return time.Time{}, time.Time{}
 }
 
 // facts are what can be told from the state of a kind of object. What leaves no date behind (a mail that was
 // sent, a line that changed, a deletion) can't be told.
 var facts = map[string][]fact{
-	"thirdparties": {{"COMPANY_CREATE", nil, []string{"date_creation"}}},
+	"thirdparties": {{code: "COMPANY_CREATE", dates: []string{"date_creation"}}},
 	"proposals": {
-		{"PROPAL_CREATE", nil, []string{"date_creation", "datec"}},
-		{"PROPAL_VALIDATE", []int64{1, 2, 3, 4}, []string{"date_validation", "datev"}},
-		{"PROPAL_CLOSE_SIGNED", []int64{2, 4}, []string{"date_signature"}},
-		{"PROPAL_CLOSE_REFUSED", []int64{3}, []string{"date_cloture", "date_modification"}},
+		{code: "PROPAL_CREATE", dates: []string{"date_creation", "datec"}},
+		{code: "PROPAL_VALIDATE", statuses: []int64{1, 2, 3, 4}, dates: []string{"date_validation", "datev"}},
+		{code: "PROPAL_CLOSE_SIGNED", statuses: []int64{2, 4}, dates: []string{"date_signature"}},
+		{code: "PROPAL_CLOSE_REFUSED", statuses: []int64{3}, dates: []string{"date_cloture", modified}},
 	},
 	"orders": {
-		{"ORDER_CREATE", nil, []string{"date_creation"}},
-		{"ORDER_VALIDATE", []int64{1, 2, 3}, []string{"date_validation"}},
-		{"ORDER_CLOSE", []int64{3}, []string{"date_cloture", "date_modification"}},
+		{code: "ORDER_CREATE", dates: []string{"date_creation"}},
+		{code: "ORDER_VALIDATE", statuses: []int64{1, 2, 3}, dates: []string{"date_validation"}},
+		{code: "ORDER_CLOSE", statuses: []int64{3}, dates: []string{"date_cloture", modified}},
 	},
 	"invoices": {
-		{"BILL_CREATE", nil, []string{"date_creation"}},
-		{"BILL_VALIDATE", []int64{1, 2, 3}, []string{"date_validation"}},
-		{"BILL_PAYED", []int64{2}, []string{"date_closing", "date_modification"}},
-		{"BILL_CANCEL", []int64{3}, []string{"date_closing", "date_modification"}},
+		{code: "BILL_CREATE", dates: []string{"date_creation"}},
+		{code: "BILL_VALIDATE", statuses: []int64{1, 2, 3}, dates: []string{"date_validation"}, whole: true},
+		{code: "BILL_PAYED", statuses: []int64{2}, dates: []string{"date_closing", modified}},
+		{code: "BILL_CANCEL", statuses: []int64{3}, dates: []string{"date_closing", modified}},
 	},
 }
 
@@ -84,7 +119,7 @@ func (c *Connection) Changes(ctx context.Context, since time.Time) ([]step.Chang
 
 func changesOf(all []step.Change, o object, list []fact, since time.Time) ([]step.Change, error) {
 	for _, f := range list {
-		at := time.Unix(o.number(f.dates...), 0)
+		earliest, at := f.when(o)
 		if at.Before(since) || f.statuses != nil && !slices.Contains(f.statuses, o.status()) || o.number("id") <= 0 {
 			continue
 		}
@@ -92,7 +127,7 @@ func changesOf(all []step.Change, o object, list []fact, since time.Time) ([]ste
 		if err != nil {
 			return nil, err
 		}
-		all = append(all, step.Change{Type: f.code, Object: strconv.FormatInt(o.number("id"), 10), At: at, Body: body})
+		all = append(all, step.Change{Type: f.code, Object: strconv.FormatInt(o.number("id"), 10), At: at, Earliest: earliest, Touched: time.Unix(o.number(modified), 0), Body: body})
 	}
 	return all, nil
 }

@@ -120,6 +120,9 @@ type fault struct {
 	Type    string `json:"type"`
 }
 
+// passes tells that it is about the server, and not about what was sent: a full disk is told with a 422.
+func (f *fault) passes() bool { return f.Type == "internal" || f.Type == "system" }
+
 const maxSaid = 300
 
 func (f *fault) text() string {
@@ -142,7 +145,7 @@ func statusFailure(resp *http.Response, body []byte, now time.Time) error {
 	switch code := resp.StatusCode; {
 	case code == http.StatusTooManyRequests:
 		failure.Disposition, failure.Reason = step.Retry, core.ReasonRateLimited
-	case code == http.StatusRequestTimeout, code >= 500:
+	case code == http.StatusRequestTimeout, code >= 500, said.passes():
 		failure.Disposition = step.Retry
 	case code == http.StatusUnauthorized, code == http.StatusForbidden:
 		failure.Reason = core.ReasonAuth
@@ -209,7 +212,7 @@ func taskFailure(uid int64, why *fault) error {
 		why = &fault{}
 	}
 	failure := &step.Failure{Disposition: step.Final, Reason: core.ReasonInvalidData, Message: fmt.Sprintf("Meilisearch's task %d failed: %s", uid, why.text())}
-	if why.Type == "internal" || why.Type == "system" {
+	if why.passes() {
 		failure.Disposition, failure.Reason = step.Retry, core.ReasonStatus
 	}
 	return failure

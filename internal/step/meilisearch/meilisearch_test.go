@@ -143,6 +143,7 @@ func TestWhatAnAnswerMeans(t *testing.T) {
 		{408, ``, store.VerdictRetry, core.ReasonStatus},
 		{500, `{"message":"oh","code":"internal","type":"internal"}`, store.VerdictRetry, core.ReasonStatus},
 		{503, `<html>`, store.VerdictRetry, core.ReasonStatus},
+		{422, `{"message":"no space left on device","code":"no_space_left_on_device","type":"system"}`, store.VerdictRetry, core.ReasonStatus},
 		{301, ``, store.VerdictDead, core.ReasonRedirect},
 		{202, `<html>`, store.VerdictDead, core.ReasonInvalidData},
 		{202, `{}`, store.VerdictDead, core.ReasonInvalidData},
