@@ -71,11 +71,10 @@ type Connected struct {
 // Connections are the opened connections by their names in the configuration.
 type Connections map[string]Connected
 
-// Retire tells the connections that keep sockets that no new attempt will use them: another configuration
-// is in force. What still runs under the old one ends as it began, and the sockets close with it.
+// Retire tells each Keeper among them that another configuration is in force.
 func (c Connections) Retire() {
 	for _, one := range c {
-		if keeper, ok := one.Value.(interface{ Retire() }); ok {
+		if keeper, ok := one.Value.(Keeper); ok {
 			keeper.Retire()
 		}
 	}

@@ -146,7 +146,8 @@ type ConnectionKind struct {
 	Name   string
 	Doc    string
 	Params []Param
-	Open   func(settings map[string]any) (any, error)
+	// Open returns what steps get as Call.Connection. What it keeps open is closed when it is a Keeper.
+	Open func(settings map[string]any) (any, error)
 	// Env names the environment variables that settings default to: {"client_id": "SELLSY_CLIENT_ID"}.
 	Env map[string]string
 	// Hosts names the hosts that the settings point at, as egress.Options.Trusted takes them.

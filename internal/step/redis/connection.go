@@ -43,6 +43,11 @@ func Connection(e *egress.Egress) step.ConnectionKind {
 				return nil, err
 			}
 			c.egress = e
+			c.client.Make = func() (*goredis.Client, error) {
+				quiet()
+				return goredis.NewClient(c.options()), nil
+			}
+			c.client.Close = func(client *goredis.Client) { _ = client.Close() } // what it could say concerns nobody any more
 			return c, nil
 		},
 		Hosts: func(settings map[string]any) []string {
@@ -55,8 +60,7 @@ func Connection(e *egress.Egress) step.ConnectionKind {
 	}
 }
 
-// connection is an opened connection. It has sockets only between the first command and its retirement,
-// after which each command brings its own.
+// connection is an opened connection.
 type connection struct {
 	address string
 	host    string
@@ -65,11 +69,7 @@ type connection struct {
 	pass    config.Secret
 	db      int
 	egress  *egress.Egress
-
-	mu      sync.Mutex
-	client  *goredis.Client
-	users   int
-	retired bool
+	client  step.Kept[*goredis.Client]
 }
 
 var errURL = errors.New("url is not an address such as redis://user:password@host:6379/0 or rediss://…")
@@ -102,23 +102,6 @@ func parse(settings map[string]any) (*connection, error) {
 	return c, nil
 }
 
-// use returns the client, and what to call when the command has ended.
-func (c *connection) use() (client *goredis.Client, release func()) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.client == nil {
-		quiet()
-		c.client = goredis.NewClient(c.options())
-	}
-	c.users++
-	return c.client, func() {
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		c.users--
-		c.closeUnused()
-	}
-}
-
 // quiet ends the library's own lines on standard error: what it would say there, the attempt says.
 var quiet = sync.OnceFunc(func() { goredis.SetLogger(nobody{}) })
 
@@ -126,20 +109,8 @@ type nobody struct{}
 
 func (nobody) Printf(context.Context, string, ...any) {}
 
-// Retire closes the sockets as soon as no command uses them.
-func (c *connection) Retire() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.retired = true
-	c.closeUnused()
-}
-
-func (c *connection) closeUnused() {
-	if c.retired && c.users == 0 && c.client != nil {
-		_ = c.client.Close() // what it could say concerns nobody any more
-		c.client = nil
-	}
-}
+// Retire makes it a step.Keeper.
+func (c *connection) Retire() { c.client.Retire() }
 
 func (c *connection) options() *goredis.Options {
 	return &goredis.Options{

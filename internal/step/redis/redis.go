@@ -53,7 +53,10 @@ func run(ctx context.Context, call *step.Call) (step.Result, error) {
 	if err != nil {
 		return nil, &step.Failure{Disposition: step.Final, Reason: core.ReasonParameter, Message: err.Error(), Cause: err}
 	}
-	client, release := c.use()
+	client, release, err := c.client.Use()
+	if err != nil {
+		return nil, err
+	}
 	defer release()
 	if !several {
 		reply, err := client.Do(ctx, commands[0].args...).Result()

@@ -163,7 +163,10 @@ func list(t *testing.T, s *redistest.Server, words ...string) []string {
 	}
 	defer opened.Retire()
 	c, _ := opened["cache"].Value.(*connection)
-	client, release := c.use()
+	client, release, err := c.client.Use()
+	if err != nil {
+		t.Fatal(err)
+	}
 	defer release()
 	args := make([]any, len(words))
 	for i, word := range words {
@@ -301,16 +304,19 @@ func TestRetiredConnectionsCloseTheirSockets(t *testing.T) {
 	}
 	c, _ := opened["cache"].Value.(*connection)
 	reply(t, p.Run(t.Context(), delivery(nil)))
-	client, release := c.use()
+	client, release, err := c.client.Use()
+	if err != nil {
+		t.Fatal(err)
+	}
 	opened.Retire()
 	if err := client.Ping(t.Context()).Err(); err != nil {
 		t.Errorf("a command that began before: %v", err)
 	}
 	release()
-	if c.client != nil {
-		t.Error("its client is still there")
+	if err := client.Ping(t.Context()).Err(); err == nil {
+		t.Error("its client is still open")
 	}
-	if got := reply(t, p.Run(t.Context(), delivery(nil))); got != "2" || c.client != nil {
+	if got := reply(t, p.Run(t.Context(), delivery(nil))); got != "2" {
 		t.Errorf("a step after it: %s", got)
 	}
 	deadline := time.Now().Add(10 * time.Second)

@@ -93,8 +93,7 @@ type database interface {
 	check(statement string) error
 	// ddl is how the table of effects is made.
 	ddl() string
-	// Retire closes what is open as soon as nobody uses it.
-	Retire()
+	step.Keeper
 }
 
 // transaction is one transaction of a database, on one connection.

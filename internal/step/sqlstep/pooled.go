@@ -16,20 +16,20 @@ import (
 
 // pooled is a database that is reached through database/sql.
 type pooled struct {
-	pool[*sql.DB]
+	step.Kept[*sql.DB]
 	dialect dialect
 }
 
 func newPooled(connector driver.Connector, d dialect) *pooled {
-	return &pooled{dialect: d, pool: pool[*sql.DB]{
-		create: func() (*sql.DB, error) {
+	return &pooled{dialect: d, Kept: step.Kept[*sql.DB]{
+		Make: func() (*sql.DB, error) {
 			db := sql.OpenDB(bounded{connector})
 			db.SetMaxOpenConns(poolSize)
 			db.SetMaxIdleConns(poolSize)
 			db.SetConnMaxIdleTime(poolIdle)
 			return db, nil
 		},
-		end: func(db *sql.DB) { _ = db.Close() }, // nobody uses it, and what it could say concerns nobody
+		Close: func(db *sql.DB) { _ = db.Close() }, // nobody uses it, and what it could say concerns nobody
 	}}
 }
 
@@ -59,7 +59,7 @@ type pooledTx struct {
 type markStatements struct{ insert, read, keep string }
 
 func (p *pooled) start(ctx context.Context, begin string, t *pooledTx) (*pooledTx, error) {
-	db, done, err := p.use()
+	db, done, err := p.Use()
 	if err != nil {
 		return nil, err
 	}

@@ -101,7 +101,7 @@ func postgresConfig(settings map[string]any) (*pgxpool.Config, error) {
 	return cfg, nil
 }
 
-type postgres struct{ pool[*pgxpool.Pool] }
+type postgres struct{ step.Kept[*pgxpool.Pool] }
 
 func openPostgres(cfg *pgxpool.Config, e *egress.Egress) *postgres {
 	cfg.MaxConns, cfg.MinConns, cfg.MaxConnIdleTime = poolSize, 0, poolIdle
@@ -122,9 +122,9 @@ func openPostgres(cfg *pgxpool.Config, e *egress.Egress) *postgres {
 			conn.RuntimeParams[name] = value
 		}
 	}
-	return &postgres{pool[*pgxpool.Pool]{
-		create: func() (*pgxpool.Pool, error) { return pgxpool.NewWithConfig(context.Background(), cfg.Copy()) },
-		end:    (*pgxpool.Pool).Close,
+	return &postgres{step.Kept[*pgxpool.Pool]{
+		Make:  func() (*pgxpool.Pool, error) { return pgxpool.NewWithConfig(context.Background(), cfg.Copy()) },
+		Close: (*pgxpool.Pool).Close,
 	}}
 }
 
@@ -137,7 +137,7 @@ func (p *postgres) ddl() string { return postgresDDL }
 func (p *postgres) check(string) error { return nil } // the server takes one statement, and undoes all of them
 
 func (p *postgres) begin(ctx context.Context, readOnly bool) (transaction, error) {
-	shared, done, err := p.use()
+	shared, done, err := p.Use()
 	if err != nil {
 		return nil, err
 	}
