@@ -12,7 +12,7 @@ type Reconcile struct {
 	Kind       string    `json:"kind" enum:"dolibarr,sellsy"`
 	Source     string    `json:"source,omitempty" doc:"Needed where there are several"`
 	Connection string    `json:"connection,omitempty" doc:"Needed where there are several"`
-	Since      time.Time `json:"since,omitzero" doc:"24 hours ago when left out"`
+	Since      time.Time `json:"since,omitzero" doc:"When left out: 24 hours ago for dolibarr, 60 days for sellsy, which dates a quote by its making"`
 	DryRun     bool      `json:"dry_run,omitempty" doc:"Only tell what is missing"`
 }
 

@@ -17,7 +17,6 @@ import (
 )
 
 const (
-	reconcilePast = 24 * time.Hour
 	// onTheWay is how old something must be before its webhook counts as lost.
 	onTheWay = 2 * time.Minute
 	// clocksApart is how much earlier than the provider says its webhook may have come.
@@ -51,7 +50,7 @@ func (r *reconciler) reconcile(ctx context.Context, in api.Reconcile) (api.Recon
 	}
 	now := r.now()
 	if in.Since.IsZero() {
-		in.Since = now.Add(-reconcilePast)
+		in.Since = now.Add(-asked.Past())
 	}
 	changes, err := asked.Changes(ctx, in.Since)
 	if err != nil {
@@ -59,9 +58,7 @@ func (r *reconciler) reconcile(ctx context.Context, in api.Reconcile) (api.Recon
 	}
 	seen := map[string]bool{}
 	filter := store.EventFilter{Source: p.source.Name, Since: in.Since.Add(-clocksApart)}
-	if err := r.seen(ctx, filter, asked, seen); err != nil {
-		return out, err
-	}
+	looked := map[string]bool{}
 	var list []missing
 	for _, c := range changes {
 		if c.At.After(now.Add(-onTheWay)) || c.Touched.After(now.Add(-onTheWay)) {
@@ -71,6 +68,12 @@ func (r *reconciler) reconcile(ctx context.Context, in api.Reconcile) (api.Recon
 		made, err := ingest.Made(ingest.RetryParams{Source: p.source, Match: r.match}, request(c, now), c.Type+"\x00"+c.Object)
 		if err != nil {
 			return out, err
+		}
+		if typ := made.Event.Type; !looked[typ] { // the events of other types are left unread
+			looked[typ] = true
+			if err := r.seenOf(ctx, typ, filter, asked, seen); err != nil {
+				return out, err
+			}
 		}
 		switch wanted := len(made.Deliveries) > 0 || made.FanOut; {
 		case seen[made.Event.Type+"\x00"+c.Object]:
@@ -113,12 +116,8 @@ func (r *reconciler) toldBefore(ctx context.Context, f store.EventFilter, asked 
 	}
 	until := f.Since
 	for typ, since := range from {
-		pattern, err := core.ParsePattern(typ)
-		if err != nil {
-			return err
-		}
-		f.Type, f.Since, f.Until = pattern, since, until
-		if err := r.seen(ctx, f, asked, seen); err != nil {
+		f.Since, f.Until = since, until
+		if err := r.seenOf(ctx, typ, f, asked, seen); err != nil {
 			return err
 		}
 	}
@@ -154,9 +153,13 @@ func request(c step.Change, now time.Time) *source.Request {
 	return &source.Request{Method: http.MethodPost, Header: header, Body: c.Body, Now: now}
 }
 
-// seen adds the types and objects of stored events.
-func (r *reconciler) seen(ctx context.Context, filter store.EventFilter, asked step.Poller, found map[string]bool) error {
-	filter.Limit, filter.Body = reconcileScan, true
+// seenOf adds the objects of stored events of a type.
+func (r *reconciler) seenOf(ctx context.Context, typ string, filter store.EventFilter, asked step.Poller, found map[string]bool) error {
+	pattern, err := core.ParsePattern(typ)
+	if err != nil {
+		return err
+	}
+	filter.Type, filter.Limit, filter.Body = pattern, reconcileScan, true
 	for {
 		page, err := r.store.Events(ctx, filter)
 		if err != nil {

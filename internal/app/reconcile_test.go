@@ -9,6 +9,7 @@ import (
 
 	"relais/internal/api"
 	"relais/internal/ingest"
+	"relais/internal/sandbox"
 	"relais/internal/sandbox/doli"
 	"relais/internal/step"
 )
@@ -74,5 +75,21 @@ routes: {all: {on: erp/**, steps: [{use: alert, with: {message: m}}]}}
 				}
 			}
 		})
+	}
+}
+
+// Sellsy says when a quote was made, and not when it was accepted: that is days or weeks later.
+func TestAQuoteAcceptedLateIsFoundByItself(t *testing.T) {
+	sellsy := sellsySandbox(t, sandbox.Options{})
+	now := time.Now()
+	if _, err := sellsy.AddEstimate(sandbox.Estimate{Date: now.AddDate(0, 0, -12).Format(time.DateOnly), Rows: sandbox.SampleRows()}); err != nil {
+		t.Fatal(err)
+	}
+	r := start(t, t.TempDir(), invoicing(sellsy.URL, ""), nil)
+	for _, want := range []int{1, 0} {
+		out, err := r.reconciler().reconcile(t.Context(), api.Reconcile{Kind: "sellsy"})
+		if err != nil || out.Made != want {
+			t.Errorf("%d were made, want %d: %v", out.Made, want, err)
+		}
 	}
 }

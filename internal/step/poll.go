@@ -21,6 +21,8 @@ type Change struct {
 type Poller interface {
 	// Changes lists what happened since then, oldest first.
 	Changes(ctx context.Context, since time.Time) ([]Change, error)
+	// Past is how far back to ask where nobody says: for as long as what may still happen is dated back.
+	Past() time.Duration
 	// ObjectOf finds the object that an event's data is about, "" where it says none.
 	ObjectOf(data any) string
 }

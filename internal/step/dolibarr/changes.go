@@ -132,6 +132,9 @@ func changesOf(all []step.Change, o object, list []fact, since time.Time) ([]ste
 	return all, nil
 }
 
+// Past implements step.Poller: a change sets a date of its own.
+func (c *Connection) Past() time.Duration { return 24 * time.Hour }
+
 // ObjectOf implements step.Poller.
 func (c *Connection) ObjectOf(data any) string {
 	body, _ := data.(map[string]any)

@@ -87,6 +87,9 @@ func (c *Connection) Changes(ctx context.Context, since time.Time) ([]step.Chang
 	return all, nil
 }
 
+// Past implements step.Poller. A quote is known by the day on which it was made, and accepted weeks later.
+func (c *Connection) Past() time.Duration { return 60 * 24 * time.Hour }
+
 // ObjectOf implements step.Poller.
 func (c *Connection) ObjectOf(data any) string {
 	body, _ := data.(map[string]any)
