@@ -20,7 +20,7 @@ func AsyncAPI(o Options) ([]byte, error) {
 
 func asyncAPI(cfg *config.Config, version string) ([]byte, error) {
 	return asyncapi.Document(asyncapi.Options{
-		Config: cfg, Presets: source.Embedded(), Version: version, Hide: telemetry.Hiding(revealed(cfg.Secrets)),
+		Config: cfg, Presets: source.Beside(cfg.File), Version: version, Hide: telemetry.Hiding(revealed(cfg.Secrets)),
 	})
 }
 
