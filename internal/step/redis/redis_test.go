@@ -237,6 +237,7 @@ func TestLostAnswers(t *testing.T) {
 		{[]any{"SET", "a", "1"}, core.ReasonReset}, // once more ends the same
 		{[]any{"SET", "a", "1", "nx"}, core.ReasonUnknown},
 		{[]any{"INCR", "a"}, core.ReasonUnknown},
+		{[]any{"SDIFFSTORE", "a", "b", "a"}, core.ReasonUnknown}, // what it makes is what it reads
 	} {
 		out := attempt(t, url, map[string]any{"command": c.command}, nil)
 		if out.Verdict != store.VerdictRetry || out.Reason != c.reason {
