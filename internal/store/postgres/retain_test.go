@@ -192,3 +192,65 @@ func TestReplayOfPastDayKeepsItsEvent(t *testing.T) {
 		t.Errorf("the replayed event is %+v, %v", e, err)
 	}
 }
+
+// Events that are deleted row by row, while people replay them: an event that was replayed stays, and its delivery with
+// it; the others go.
+func TestShortAgesBesideReplays(t *testing.T) {
+	d := newDays(t)
+	nodes := []*Store{d.node(), d.node()}
+	to := accepted().Deliveries[0].Destination
+	const n = 300
+	batch := make([]store.Accepted, n)
+	for i := range batch {
+		batch[i] = accepted()
+		batch[i].Deliveries, batch[i].Event.ReceivedAt, batch[i].Event.Source = nil, d.clock(), "short"
+	}
+	if _, err := nodes[0].Append(t.Context(), batch); err != nil {
+		t.Fatal(err)
+	}
+	d.now.Add(int64(2 * time.Hour))
+	keep := tenDays
+	keep.Sources = map[string]store.SourceAges{"short": {Events: time.Hour}}
+	replayed := make([]bool, n)
+	begun := make(chan struct{})
+	var working sync.WaitGroup
+	working.Go(func() {
+		for i := range batch {
+			if i == n/10 {
+				close(begun)
+			}
+			_, err := nodes[0].Replay(t.Context(), store.ReplayParams{Deliveries: []store.NewReplay{{Event: batch[i].Event.ID, Destination: to}}})
+			if replayed[i] = err == nil; err != nil && core.CodeOf(err) != core.CodeNotFound {
+				t.Errorf("a replay beside retention gave %v", err)
+			}
+		}
+	})
+	<-begun
+	for _, s := range nodes {
+		working.Go(func() {
+			if _, err := retainAll(t.Context(), s, keep); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	working.Wait()
+	if _, err := retainAll(t.Context(), nodes[0], keep); err != nil {
+		t.Fatal(err)
+	}
+	kept := 0
+	for i := range batch {
+		_, err := nodes[1].Event(t.Context(), batch[i].Event.ID)
+		if replayed[i] != (err == nil) {
+			t.Errorf("event %d: replayed %v, found %v", i, replayed[i], err)
+		}
+		if err == nil {
+			kept++
+		}
+	}
+	if kept < n/10 {
+		t.Errorf("%d were replayed", kept)
+	}
+	if left, err := nodes[1].Events(t.Context(), store.EventFilter{Limit: 1000}); err != nil || len(left) != kept {
+		t.Errorf("%d are left, %d were replayed: %v", len(left), kept, err)
+	}
+}
