@@ -19,7 +19,7 @@ func convert(p *Param, value any) (any, error) {
 		if secret, ok := value.(config.Secret); ok && p.Secret {
 			return secret, nil
 		}
-		text, err := toText(value)
+		text, err := Text(value)
 		if err != nil {
 			return nil, err
 		}
@@ -47,7 +47,8 @@ func convert(p *Param, value any) (any, error) {
 	return value, nil
 }
 
-func toText(value any) (string, error) {
+// Text writes a scalar as its text: numbers without an exponent, as people and other systems write them.
+func Text(value any) (string, error) {
 	switch v := value.(type) {
 	case string:
 		return v, nil
@@ -119,7 +120,7 @@ func toDuration(value any) (time.Duration, error) {
 func toList(value any) ([]any, error) {
 	items, ok := value.([]any)
 	if !ok {
-		text, err := toText(value)
+		text, err := Text(value)
 		if err != nil {
 			return nil, fmt.Errorf("it must be a list of texts, and is %s", describe(value))
 		}
@@ -127,7 +128,7 @@ func toList(value any) ([]any, error) {
 	}
 	out := make([]any, len(items))
 	for i, item := range items {
-		text, err := toText(item)
+		text, err := Text(item)
 		if err != nil {
 			return nil, fmt.Errorf("item %d: %w", i, err)
 		}

@@ -8,12 +8,10 @@ import (
 	"fmt"
 	"io"
 	"maps"
-	"math"
 	"net/http"
 	"net/textproto"
 	"net/url"
 	"slices"
-	"strconv"
 	"strings"
 
 	"relais/internal/step"
@@ -74,7 +72,7 @@ func setHeaders(header http.Header, given map[string]any) error {
 		if slices.Contains(ownHeaders, canonical) {
 			return fmt.Errorf("headers: %s is written by relais", canonical)
 		}
-		text, err := scalar(given[name])
+		text, err := step.Text(given[name])
 		if err != nil {
 			return fmt.Errorf("headers.%s: %w", name, err)
 		}
@@ -143,7 +141,7 @@ func values(param string, fields map[string]any) (url.Values, error) {
 			list = []any{value}
 		}
 		for _, item := range list {
-			text, err := scalar(item)
+			text, err := step.Text(item)
 			if err != nil {
 				return nil, fmt.Errorf("%s.%s: %w", param, name, err)
 			}
@@ -151,20 +149,4 @@ func values(param string, fields map[string]any) (url.Values, error) {
 		}
 	}
 	return out, nil
-}
-
-func scalar(value any) (string, error) {
-	switch v := value.(type) {
-	case string:
-		return v, nil
-	case bool:
-		return strconv.FormatBool(v), nil
-	case int64:
-		return strconv.FormatInt(v, 10), nil
-	case float64:
-		if !math.IsNaN(v) && !math.IsInf(v, 0) {
-			return strconv.FormatFloat(v, 'f', -1, 64), nil
-		}
-	}
-	return "", errors.New("it must be a text, a number or a boolean")
 }

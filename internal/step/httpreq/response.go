@@ -58,7 +58,7 @@ func checkStatuses(value any) error {
 		list = []any{value}
 	}
 	for _, item := range list {
-		text, err := scalar(item)
+		text, err := step.Text(item)
 		if err != nil {
 			if n, isInt := item.(int); isInt {
 				text, err = strconv.Itoa(n), nil

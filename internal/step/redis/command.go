@@ -3,13 +3,12 @@ package redis
 import (
 	"errors"
 	"fmt"
-	"math"
 	"slices"
-	"strconv"
 	"strings"
 
 	"relais/internal/core"
 	"relais/internal/expr"
+	"relais/internal/step"
 )
 
 const (
@@ -158,7 +157,7 @@ func commandOf(value any) (command, error) {
 	out := command{name: strings.ToUpper(name), args: make([]any, len(words))}
 	size := 0
 	for i, word := range words {
-		text, err := scalar(word)
+		text, err := step.Text(word)
 		if err != nil {
 			return command{}, fmt.Errorf("%s, argument %d: %w", out.name, i, err)
 		}
@@ -168,26 +167,6 @@ func commandOf(value any) (command, error) {
 		out.args[i] = text
 	}
 	return out, nil
-}
-
-func scalar(value any) (string, error) {
-	switch v := value.(type) {
-	case string:
-		return v, nil
-	case bool:
-		return strconv.FormatBool(v), nil
-	case int:
-		return strconv.Itoa(v), nil
-	case int64:
-		return strconv.FormatInt(v, 10), nil
-	case uint64:
-		return strconv.FormatUint(v, 10), nil
-	case float64:
-		if !math.IsNaN(v) && !math.IsInf(v, 0) {
-			return strconv.FormatFloat(v, 'f', -1, 64), nil
-		}
-	}
-	return "", errors.New("it must be a text, a number or a boolean")
 }
 
 // conditional are the options with which a command's second answer, or its effect, differs from the first.
