@@ -63,12 +63,17 @@ func isVariableName(s string) bool {
 	return s != "" && (s[0] < '0' || s[0] > '9') && isWord(s) && !strings.Contains(s, "-")
 }
 
+// dotenvValue reads what stands behind the =. Where nothing stands before a comment the value is empty: a file
+// that was not filled in must not make a secret of the words that say what belongs there.
 func dotenvValue(s string) (string, bool) {
 	if s == "" || s[0] != '"' && s[0] != '\'' {
-		if i := strings.Index(s, " #"); i >= 0 {
-			s = strings.TrimSpace(s[:i])
+		for i := range len(s) {
+			if s[i] == '#' && (i == 0 || s[i-1] == ' ' || s[i-1] == '\t') {
+				s = s[:i]
+				break
+			}
 		}
-		return s, true
+		return strings.TrimSpace(s), true
 	}
 	quote := s[0]
 	var out strings.Builder

@@ -117,14 +117,19 @@ func section[T, S any](name, doc string, fields []field[S], to func(*T) *S) fiel
 }
 
 // secretKey is a key with a secret; name_file is allowed too.
-func secretKey[T any](name, doc string, to func(*T) *Secret) field[T] {
+func secretKey[T any](name, doc string, check func(text string) error, to func(*T) *Secret) field[T] {
 	return field[T]{
 		name: name, doc: doc, orFile: true,
 		shape: func(*schemaMaker) map[string]any { return map[string]any{"type": []string{"string", "number"}} },
 		read: func(r *reader, n *node, path string, t *T) {
-			if secret, ok := r.secret(n, path); ok {
-				*to(t) = secret
+			secret, ok := r.secret(n, path)
+			if !ok {
+				return
 			}
+			if err := check(secret.Reveal()); err != nil {
+				r.fault(n.place, path, "%s", err)
+			}
+			*to(t) = secret
 		},
 	}
 }

@@ -1,8 +1,10 @@
 package config
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
+	"net/url"
 	"time"
 )
 
@@ -20,8 +22,8 @@ func topKeys() []field[Config] {
 			anAddress, func(c *Config) *string { return &c.Listen }),
 		oneWith("admin_listen", "127.0.0.1:3001", "Where /health, /ready and /metrics answer; off opens nothing. The control API stands on the Unix socket in the data folder alone.",
 			anAddressOrOff, func(c *Config) *string { return &c.AdminListen }),
-		secretKey("store", "Left out, it is SQLite in the data folder; there is no other store yet.",
-			func(c *Config) *Secret { return &c.Store }),
+		secretKey("store", "Where events and deliveries are kept: postgres://user:password@host:5432/database. Left out, it is SQLite in the data folder.",
+			checkStore, func(c *Config) *Secret { return &c.Store }),
 		oneWith("dev", false, "Lets connections reach private addresses from the API and from payloads. Refused with a public listen address.",
 			aBool, func(c *Config) *bool { return &c.Dev }),
 		many("trusted_proxies", "Addresses whose X-Forwarded-For is believed.",
@@ -35,6 +37,15 @@ func topKeys() []field[Config] {
 		connectionsKey(),
 		routesKey(),
 	}
+}
+
+// checkStore refuses what is no address of a store, without showing it: it holds a password.
+func checkStore(text string) error {
+	u, err := url.Parse(text)
+	if err != nil || u.Scheme != "postgres" && u.Scheme != "postgresql" {
+		return errors.New("postgres://user:password@host:5432/database is expected; leave store out for SQLite in the data folder")
+	}
+	return nil
 }
 
 func ingestKeys() []field[Ingest] {

@@ -1,0 +1,40 @@
+package examples
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// TestUnfilledExamplesAreRefused copies .env.example as the READMEs say and fills nothing in: a comment beside an
+// empty value must not become a secret that everybody can read.
+func TestUnfilledExamplesAreRefused(t *testing.T) {
+	path, err := binary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, sources := range map[string][]string{
+		"sellsy-factures": {"sellsy"}, "dolibarr": {"erp"}, "autoparts": {"cyberplus", "tecdoc", "n8n"},
+	} {
+		dir := filepath.Join(t.TempDir(), name)
+		if err := os.CopyFS(dir, os.DirFS(filepath.Join("..", "..", "examples", name))); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Rename(filepath.Join(dir, ".env.example"), filepath.Join(dir, ".env")); err != nil {
+			t.Fatal(err)
+		}
+		cmd := exec.CommandContext(t.Context(), path, "check")
+		cmd.Dir, cmd.Env = dir, environment()
+		out, err := cmd.CombinedOutput()
+		if err == nil {
+			t.Errorf("%s: relais check takes the file as it stands", name)
+		}
+		for _, source := range sources {
+			if want := "sources." + source + ".secret: the secret is empty"; !strings.Contains(string(out), want) {
+				t.Errorf("%s: relais check doesn't say %q:\n%s", name, want, out)
+			}
+		}
+	}
+}
