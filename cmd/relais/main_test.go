@@ -58,8 +58,10 @@ func TestScripts(t *testing.T) {
 
 // erp starts an imitation of Dolibarr with a signed proposal, and sets ERP to its address.
 func erp(ts *testscript.TestScript, _ bool, _ []string) {
-	d := doli.New(doli.Options{})
-	an := time.Now().Add(-10 * time.Minute).Unix()
+	// What was touched just now is left to its webhook.
+	before := time.Now().Add(-10 * time.Minute)
+	d := doli.New(doli.Options{Now: func() time.Time { return before }})
+	an := before.Unix()
 	d.AddProposal(doli.Proposal{ID: 12, More: doli.Object{"date_creation": an, "date_validation": an, "date_signature": an}})
 	d.AddProposal(doli.Proposal{ID: 13, Status: 1, More: doli.Object{"date_creation": an, "date_validation": an, "date_signature": ""}})
 	served := d.Serve()

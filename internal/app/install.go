@@ -57,7 +57,7 @@ func InstallWebhook(ctx context.Context, o Options, in Install) (WebhookInstalle
 	out.URL, out.Insecure = p.shown(called), called.Scheme != "https"
 	known, err := hooked.Events(ctx)
 	if err != nil {
-		return out, err
+		return out, p.explained(err)
 	}
 	if out.Events, err = wantedEvents(g, in, p.source.Name, known); err != nil {
 		return out, err
@@ -67,7 +67,7 @@ func InstallWebhook(ctx context.Context, o Options, in Install) (WebhookInstalle
 		want.Key = p.entry.Secrets[0].Reveal()
 	}
 	out.Installed, err = hooked.Install(ctx, want, in.DryRun)
-	return out, err
+	return out, p.explained(err)
 }
 
 // address is what the provider calls, with what it has to bring along where it can't sign.

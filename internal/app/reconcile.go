@@ -54,7 +54,7 @@ func (r *reconciler) reconcile(ctx context.Context, in api.Reconcile) (api.Recon
 	}
 	changes, err := asked.Changes(ctx, in.Since)
 	if err != nil {
-		return out, core.Errorf(core.CodeUnavailable, "%w", err)
+		return out, core.Errorf(core.CodeUnavailable, "%w", p.explained(err))
 	}
 	seen := map[string]bool{}
 	filter := store.EventFilter{Source: p.source.Name, Since: in.Since.Add(-clocksApart)}

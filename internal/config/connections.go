@@ -37,6 +37,7 @@ func (r *reader) connection(name string, n *node, path string) Connection {
 	kind, known := find(r.catalog.Connections, c.Kind, ConnectionKind.name)
 	if !known {
 		r.unknown(n.entries[i].value.place, join(path, "kind"), "connection of the kind", c.Kind, names(r.catalog.Connections, ConnectionKind.name))
+		c.Kind = ""
 		return c
 	}
 	settings := &settingsReader{reader: r, params: kind.Params, variables: kind.Env, path: path, out: c.Settings}
@@ -88,7 +89,7 @@ func (s *settingsReader) read(e entry) {
 		return
 	}
 	if p.Secret {
-		if secret, ok := s.secret(n, at); ok {
+		if secret, ok := s.secret(n, at, p.Doc); ok {
 			s.check(p, n, at, secret.Reveal(), func(any) any { return secret })
 		}
 		return

@@ -77,6 +77,32 @@ func expandTemplate(text string, env lookup) (string, error) {
 	return out.String(), nil
 }
 
+// emptyVariable is the first variable of a text that is set to nothing and has no default; "" where none is.
+func (r *reader) emptyVariable(text string) string {
+	for i := 0; i < len(text); i++ {
+		rest := text[i:]
+		switch {
+		case strings.HasPrefix(rest, varEscaped):
+			i += len(varEscaped) - 1
+		case strings.HasPrefix(rest, exprOpening):
+			length, err := expr.Length(rest)
+			if err != nil {
+				return ""
+			}
+			i += length - 1
+		default:
+			match := variable.FindStringSubmatch(rest)
+			if match == nil || match[3] != "" {
+				continue
+			}
+			if value, _ := r.env(match[1]); value == "" {
+				return match[1]
+			}
+		}
+	}
+	return ""
+}
+
 // expressionStart returns where the first "${{" that is not escaped stands, or -1.
 func expressionStart(s string) int {
 	for i := 0; i < len(s); i++ {

@@ -122,7 +122,7 @@ func secretKey[T any](name, doc string, check func(text string) error, to func(*
 		name: name, doc: doc, orFile: true,
 		shape: func(*schemaMaker) map[string]any { return map[string]any{"type": []string{"string", "number"}} },
 		read: func(r *reader, n *node, path string, t *T) {
-			secret, ok := r.secret(n, path)
+			secret, ok := r.secret(n, path, "fill it in, or leave the key out")
 			if !ok {
 				return
 			}
@@ -165,10 +165,14 @@ func readScalar[V any](r *reader, n *node, path string, k kind[V]) (V, bool) {
 	return v, true
 }
 
-// withoutVariable keeps what a variable held out of a message: it may be a secret in the wrong place.
+// withoutVariable keeps what a variable held out of a message: it may be a secret in the wrong place. Of one
+// that held nothing it tells: that is what has to be mended, and not the file.
 func (r *reader) withoutVariable(n *node, message string) string {
 	if !strings.Contains(n.text, varOpening) {
 		return message
+	}
+	if name := r.emptyVariable(n.text); name != "" {
+		message = "${" + name + "} is empty: " + message
 	}
 	text, err := expandPlain(n.text, r.env)
 	if err != nil || text == "" {
@@ -177,14 +181,19 @@ func (r *reader) withoutVariable(n *node, message string) string {
 	return strings.ReplaceAll(strings.ReplaceAll(message, fmt.Sprintf("%q", text), n.text), text, n.text)
 }
 
-func (r *reader) secret(n *node, path string) (Secret, bool) {
+// secret reads a secret; fill says what to put where there is none.
+func (r *reader) secret(n *node, path, fill string) (Secret, bool) {
 	n.secret = true
 	text, ok := r.plainText(n, path)
 	if !ok {
 		return Secret{}, false
 	}
 	if strings.TrimSpace(text) == "" {
-		r.fault(n.place, path, "the secret is empty: fill in what the provider signs with, its secret or its public key")
+		what := "the secret"
+		if name := r.emptyVariable(n.text); name != "" {
+			what = "${" + name + "}"
+		}
+		r.fault(n.place, path, "%s is empty: %s", what, fill)
 		return Secret{}, false
 	}
 	r.secrets = append(r.secrets, text)

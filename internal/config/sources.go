@@ -134,8 +134,10 @@ func sourceKeys() []field[Source] {
 	}
 }
 
+const fillSecret = "fill in what the provider signs with, its secret or its public key"
+
 func readSourceSecret(r *reader, n *node, path string, s *Source) {
-	if secret, ok := r.secret(n, path); ok {
+	if secret, ok := r.secret(n, path, fillSecret); ok {
 		s.Secrets = append(s.Secrets, secret)
 	}
 }
@@ -158,7 +160,7 @@ func readSourceSecrets(r *reader, n *node, path string, s *Source) {
 			continue
 		}
 		r.each(value, at, func(item *node, at string) {
-			if secret, ok := r.secret(item, at); ok {
+			if secret, ok := r.secret(item, at, fillSecret); ok {
 				if s.NamedSecrets == nil {
 					s.NamedSecrets = map[string][]Secret{}
 				}

@@ -182,12 +182,17 @@ func (r *reader) connect(c *Config, s *Step, kind *StepKind, n *node, path strin
 	}
 	kinds := strings.Join(append([]string{kind.Connection}, kind.Also...), " or ")
 	var fitting []string
+	// A connection without a kind was reported, and may be the one: nothing more is said of it.
+	unread := slices.ContainsFunc(c.Connections, func(one Connection) bool {
+		return one.Kind == "" && (s.Connection == "" || s.Connection == one.Name)
+	})
 	for _, connection := range c.Connections {
 		if connection.Kind == kind.Connection || slices.Contains(kind.Also, connection.Kind) {
 			fitting = append(fitting, connection.Name)
 		}
 	}
 	switch {
+	case unread:
 	case s.Connection == "" && len(fitting) == 1:
 		s.Connection = fitting[0]
 	case s.Connection == "" && len(fitting) == 0:

@@ -126,6 +126,10 @@ func (c *routeCompiler) step(s *config.Step, before []string, failure bool, path
 	out.when = c.condition(s.When, before, failure, path+".when")
 	sound := len(c.faults)
 	c.params(&out, before, failure, path+".with")
+	if c.connections.broken() {
+		// What checks a step by its connections would report the broken one again.
+		return out
+	}
 	if kind.Check != nil && len(c.faults) == sound {
 		if err := kind.Check(s.With, out.connection); err != nil {
 			c.faults.add(path+".with", "%w", err)

@@ -1,6 +1,7 @@
 package step
 
 import (
+	"errors"
 	"strings"
 	"testing"
 
@@ -53,6 +54,28 @@ func TestConnectionsAreCheckedBeforeTheyAreOpened(t *testing.T) {
 	for _, want := range []string{"connections.x.urll: ", "connections.x: url is missing: where it is", "connections.x.mode: it must be one of a, b", "connections.y.kind: "} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("not reported: %s in %v", want, err)
+		}
+	}
+}
+
+// What is wrong with a connection is said once: of the steps that use it, only what is wrong with themselves.
+func TestBrokenConnectionIsNotReportedAgain(t *testing.T) {
+	kind := Kind{Name: "test/write", Connection: "desk", Params: []Param{{Name: "n", Type: TypeInt}},
+		Check:  func(_ map[string]any, connection any) error { return errors.New(connection.(string)) },
+		Choose: func(map[string]any, Connections) (any, error) { return nil, errors.New("chosen") }}
+	kinds := NewRegistry([]Kind{kind}, []ConnectionKind{{Name: "desk", Open: func(map[string]any) (any, error) { return nil, errors.New("no desk") }}})
+	connections, err := kinds.Open([]config.Connection{{Name: "front", Kind: "desk"}})
+	if err == nil || err.Error() != "connections.front: no desk" {
+		t.Fatal(err)
+	}
+	for _, connection := range []string{"", "front"} {
+		one := config.Step{ID: "s", Use: "test/write", Connection: connection}
+		if _, err := Compile(config.Route{Name: "r", Steps: []config.Step{one}}, kinds, connections, Options{}); err != nil {
+			t.Errorf("%q: %v", connection, err)
+		}
+		one.With = map[string]any{"n": "many"}
+		if _, err := Compile(config.Route{Name: "r", Steps: []config.Step{one}}, kinds, connections, Options{}); err == nil || !strings.HasPrefix(err.Error(), "routes.r.steps[0].with.n: ") {
+			t.Errorf("%q: %v", connection, err)
 		}
 	}
 }

@@ -66,10 +66,21 @@ func (r *Registry) ConnectionKinds() []*ConnectionKind {
 type Connected struct {
 	Kind  string
 	Value any // what its ConnectionKind opened
+	// Broken is set where it could not be opened, which Open has reported: routes that name it say nothing of it.
+	Broken bool
 }
 
 // Connections are the opened connections by their names in the configuration.
 type Connections map[string]Connected
+
+func (c Connections) broken() bool {
+	for _, one := range c {
+		if one.Broken {
+			return true
+		}
+	}
+	return false
+}
 
 // Retire tells each Keeper among them that another configuration is in force.
 func (c Connections) Retire() {
@@ -105,7 +116,8 @@ func (e Errors) orNil() error {
 	return e
 }
 
-// Open checks the settings of all connections and opens them, without any input or output.
+// Open checks the settings of all connections and opens them, without any input or output. With an error it
+// returns those that are broken too, so that routes can be checked for what else is wrong.
 func (r *Registry) Open(connections []config.Connection) (Connections, error) {
 	opened := Connections{}
 	var faults Errors
@@ -118,6 +130,7 @@ func (r *Registry) Open(connections []config.Connection) (Connections, error) {
 		}
 		before := len(faults)
 		settings := checkGiven(kind.Params, c.Settings, path, &faults)
+		opened[c.Name] = Connected{Kind: c.Kind, Broken: true}
 		if len(faults) > before {
 			continue
 		}

@@ -10,8 +10,10 @@ import (
 	"net/url"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
+	"relais/internal/egress"
 	"relais/internal/step"
 )
 
@@ -99,7 +101,7 @@ func (c *Connection) Changes(ctx context.Context, since time.Time) ([]step.Chang
 				"sqlfilters": {"(t.tms:>=:'" + since.AddDate(0, 0, -1).UTC().Format("20060102") + "')"},
 			})
 			if err != nil {
-				return nil, explained("list "+kind, err)
+				return nil, c.explained("list "+kind, err)
 			}
 			for _, o := range found {
 				if all, err = changesOf(all, o, list, since); err != nil {
@@ -145,8 +147,20 @@ func (c *Connection) ObjectOf(data any) string {
 	return fmt.Sprint(o["id"])
 }
 
-// explained gives a failed call the words of a failed step.
-func explained(doing string, err error) error {
+// UnreachableError is a call that got no answer, of somebody who set relais up: the address may be wrong.
+type UnreachableError struct {
+	Address string // as the setting url has it, without a name and a password
+	Why     string
+}
+
+func (e *UnreachableError) Error() string { return e.Address + ": " + e.Why }
+
+// explained gives a failed call the words of a failed step; of one without an answer it tells the address.
+func (c *Connection) explained(doing string, err error) error {
+	var unanswered *netError
+	if errors.As(err, &unanswered) && unanswered.status == 0 {
+		return &UnreachableError{Address: strings.TrimSuffix(c.base, apiPath), Why: egress.Explain(err)}
+	}
 	var f *step.Failure
 	if errors.As(failure(doing, err), &f) {
 		return errors.New(f.Message)
@@ -164,7 +178,7 @@ var ErrNoWebhookAPI = errors.New("this Dolibarr has no webhooks in its API: the 
 func (c *Connection) Events(ctx context.Context) ([]string, error) {
 	var known map[string]any
 	if err := c.read(ctx, http.MethodGet, "/webhook/triggers", nil, nil, &known); err != nil {
-		return nil, webhookError("list the triggers", err)
+		return nil, c.webhookError("list the triggers", err)
 	}
 	codes := slices.Clone(fired)
 	for code := range known {
@@ -174,12 +188,12 @@ func (c *Connection) Events(ctx context.Context) ([]string, error) {
 	return slices.Compact(codes), nil
 }
 
-func webhookError(doing string, err error) error {
+func (c *Connection) webhookError(doing string, err error) error {
 	var failed *apiError
 	if errors.As(err, &failed) && failed.noCall() {
 		return ErrNoWebhookAPI
 	}
-	return explained(doing, err)
+	return c.explained(doing, err)
 }
 
 // What a target of a webhook is: one that fails must not undo the user's action, and it is called by itself.
@@ -192,7 +206,7 @@ const (
 func (c *Connection) Install(ctx context.Context, want step.Webhook, dry bool) (step.Installed, error) {
 	list, err := c.list(ctx, "/webhook", url.Values{"limit": {"100"}})
 	if err != nil {
-		return step.Installed{}, webhookError("list the webhooks", err)
+		return step.Installed{}, c.webhookError("list the webhooks", err)
 	}
 	codes := ""
 	for i, code := range want.Events {
@@ -221,7 +235,7 @@ func (c *Connection) Install(ctx context.Context, want step.Webhook, dry bool) (
 		if dry || out.Action == "unchanged" {
 			return out, nil
 		}
-		return out, webhookErrorOrNil("change the webhook", c.read(ctx, http.MethodPut, "/webhook/"+url.PathEscape(out.ID), nil, target, nil))
+		return out, c.webhookErrorOrNil("change the webhook", c.read(ctx, http.MethodPut, "/webhook/"+url.PathEscape(out.ID), nil, target, nil))
 	}
 	out := step.Installed{Action: "created"}
 	if dry {
@@ -230,12 +244,12 @@ func (c *Connection) Install(ctx context.Context, want step.Webhook, dry bool) (
 	var id any
 	err = c.read(ctx, http.MethodPost, "/webhook", nil, target, &id)
 	out.ID = object{"id": id}.text("id")
-	return out, webhookErrorOrNil("make the webhook", err)
+	return out, c.webhookErrorOrNil("make the webhook", err)
 }
 
-func webhookErrorOrNil(doing string, err error) error {
+func (c *Connection) webhookErrorOrNil(doing string, err error) error {
 	if err == nil {
 		return nil
 	}
-	return webhookError(doing, err)
+	return c.webhookError(doing, err)
 }
