@@ -99,7 +99,9 @@ func (p *program) copyFailure(err error, done *app.Copied) error {
 		return p.configFailure(err)
 	}
 	f := p.failureOf(err)
+	var away *store.Away
 	switch {
+	case errors.As(err, &away) && away.Lasting:
 	case errors.Is(err, store.ErrUnavailable), errors.Is(err, context.Canceled):
 		f.hint = p.lang.say("hint_copy")
 	case core.CodeOf(err) == core.CodeConflict && done.From == "": // before the folder could be read

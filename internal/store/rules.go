@@ -14,6 +14,8 @@ import (
 type Away struct {
 	Words string
 	Cause error
+	// Lasting is set where waiting won't help: somebody has to mend it.
+	Lasting bool
 }
 
 func (e *Away) Error() string { return e.Words }

@@ -63,7 +63,9 @@ func away(err error) (core.Code, string, bool) {
 		return core.CodeUnavailable, "others hold what the transaction needs", true
 	case strings.HasPrefix(state, "08") || strings.HasPrefix(state, "53") || strings.HasPrefix(state, "58") || strings.HasPrefix(state, "XX"):
 		return core.CodeUnavailable, "the database failed", true
-	case strings.HasPrefix(state, "28") || state == "3D000" || state == "42501":
+	case state == "3D000":
+		return core.CodeUnavailable, "the database" + nameOf(err) + " doesn't exist: create it", true
+	case lasting(err):
 		return core.CodeUnavailable, "the database refuses relais' user", true
 	case state == "42P01" || state == "42703" || state == "42883" || state == "3F000":
 		return core.CodeUnavailable, "relais' tables aren't there as they should be: is the database being restored?", true
@@ -72,6 +74,21 @@ func away(err error) (core.Code, string, bool) {
 	default:
 		return "", "", false
 	}
+}
+
+// nameOf is the name of the database that an error is about, after a space; "" where it isn't known.
+func nameOf(err error) string {
+	var e *pgconn.ConnectError
+	if errors.As(err, &e) && e.Config != nil && e.Config.Database != "" {
+		return " " + e.Config.Database
+	}
+	return ""
+}
+
+// lasting tells whether the database stays away until somebody does something about it.
+func lasting(err error) bool {
+	state := stateOf(err)
+	return state == "3D000" || state == "42501" || strings.HasPrefix(state, "28")
 }
 
 // public turns an error of the database into what the store promises; errors that say what they are pass.
@@ -83,7 +100,7 @@ func public(err error) error {
 		if state := stateOf(err); state != "" {
 			words = fmt.Sprintf("%s (PostgreSQL's code %s)", words, state)
 		}
-		return core.Errorf(code, "the store can't be used: %w", &store.Away{Words: words, Cause: err})
+		return core.Errorf(code, "the store can't be used: %w", &store.Away{Words: words, Cause: err, Lasting: lasting(err)})
 	}
 	return err
 }
