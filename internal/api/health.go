@@ -13,6 +13,8 @@ type State struct {
 	Reasons []string
 	// Warnings are what an operator should know and a load balancer need not.
 	Warnings []string
+	// Accepts says what becomes of webhooks while the store is away; "" where they are not accepted then.
+	Accepts string
 }
 
 type health struct {

@@ -54,7 +54,13 @@ func (s *server) problem(ctx context.Context, operation string, err error) error
 	if e.Field != "" {
 		details = append(details, &huma.ErrorDetail{Message: e.Message, Location: e.Field})
 	}
-	problem := huma.NewError(status, e.Message, details...)
+	message := e.Message
+	if status == http.StatusServiceUnavailable && errors.Is(err, store.ErrUnavailable) && s.State != nil {
+		if accepts := s.State().Accepts; accepts != "" {
+			message += "; " + accepts
+		}
+	}
+	problem := huma.NewError(status, message, details...)
 	if status == http.StatusServiceUnavailable {
 		return huma.ErrorWithHeaders(problem, http.Header{"Retry-After": {"5"}})
 	}

@@ -85,6 +85,7 @@ type App struct {
 	current atomic.Pointer[generation]
 	inForce atomic.Pointer[inForce]
 	spool   *spool.Spool // nil where there is none
+	outage  *outage      // nil where the store is a folder
 	// warnings are what the database doesn't protect from; nil where it can't say.
 	warnings   func() []string
 	refused    atomic.Pointer[api.RefusedReload]
@@ -104,6 +105,8 @@ func New(ctx context.Context, o Options) (*App, error) {
 		return nil, err
 	}
 	log.HideSecrets(revealed(cfg.Secrets))
+	quiet := newCalm(log.Handler())
+	log.Logger = slog.New(quiet)
 	warn(ctx, log.Logger, cfg)
 	a := &App{
 		options: o, log: log, metrics: telemetry.NewMetrics(o.Version), started: time.Now(),
@@ -122,7 +125,10 @@ func New(ctx context.Context, o Options) (*App, error) {
 	if err != nil {
 		return nil, err
 	}
-	a.store = measured{opened, a.metrics}
+	if shared(cfg) {
+		a.outage = &outage{log: log.Logger, over: quiet.said.over}
+	}
+	a.store = measured{opened, a.metrics, a.outage}
 	if w, ok := opened.(interface{ Warnings() []string }); ok {
 		a.warnings = w.Warnings
 	}
@@ -383,9 +389,12 @@ func revealed(secrets []config.Secret) []string {
 func (a *App) setNotReady(reasons ...string) { a.notReady.Store(&reasons) }
 
 func (a *App) state() api.State {
-	state := api.State{StartedAt: a.started, Reasons: *a.notReady.Load()}
+	state := api.State{StartedAt: a.started, Reasons: *a.notReady.Load(), Accepts: a.accepts()}
 	if a.warnings != nil {
 		state.Warnings = a.warnings()
+	}
+	if away := a.away(time.Now()); away != "" {
+		state.Warnings = append(slices.Clip(state.Warnings), away)
 	}
 	if err := a.unread(); err != nil {
 		state.Warnings = append(slices.Clip(state.Warnings), err.Error())

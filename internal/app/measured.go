@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"encoding/json"
 	"time"
 
 	"relais/internal/store"
@@ -12,12 +13,14 @@ import (
 type measured struct {
 	store.Store
 	metrics *telemetry.Metrics
+	outage  *outage // nil where the store is a folder
 }
 
 func (m measured) Append(ctx context.Context, batch []store.Accepted) ([]store.Appended, error) {
 	began := time.Now()
 	appended, err := m.Store.Append(ctx, batch)
 	m.metrics.Wrote(telemetry.WorkAppend, time.Since(began), err)
+	m.noteOutage(ctx, began, err)
 	if err == nil {
 		m.metrics.Appended(len(batch))
 	}
@@ -51,4 +54,17 @@ func (m measured) Retain(ctx context.Context, p store.RetainParams) (store.Retai
 	m.metrics.Wrote(telemetry.WorkRetain, time.Since(began), err)
 	m.metrics.Retained(done.Events, done.Attempts, done.DedupKeys, done.Rejections)
 	return done, err
+}
+
+func (m measured) Tell(ctx context.Context, node string, told json.RawMessage) error {
+	began := time.Now()
+	err := m.Store.Tell(ctx, node, told)
+	m.noteOutage(ctx, began, err)
+	return err
+}
+
+func (m measured) noteOutage(ctx context.Context, began time.Time, err error) {
+	if m.outage != nil {
+		m.outage.note(ctx, began, err)
+	}
 }
