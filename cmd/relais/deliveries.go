@@ -30,7 +30,7 @@ func (p *program) deliveryTable(list *api.List[api.Delivery]) error {
 	}
 	rows := make([][]string, len(list.Items))
 	for i, d := range list.Items {
-		rows[i] = []string{d.ID, d.Event, d.Destination, p.state(&d), strconv.Itoa(d.Attempts), when(d.CreatedAt), clip(p.outcome(&d), 80)}
+		rows[i] = []string{d.ID, d.Event, d.Destination, p.state(&d), strconv.Itoa(d.Attempts), when(d.CreatedAt), p.outcome(&d)}
 	}
 	err := p.table("head_deliveries", rows)
 	p.more(list.NextCursor)
@@ -49,19 +49,20 @@ func (p *program) state(d *api.Delivery) string {
 	}
 }
 
-// outcome is why a delivery stands where it stands, and when it goes on.
+// outcome is why a delivery stands where it stands, and when it goes on: that is said first, so that no narrow
+// window loses it.
 func (p *program) outcome(d *api.Delivery) string {
 	var parts []string
+	if d.State == "pending" && d.DueAt.After(p.now()) {
+		parts = append(parts, p.lang.say("due", p.ago(d.DueAt)))
+	}
 	if d.Reason != "" {
 		parts = append(parts, d.Reason)
 	}
 	if d.Message != "" {
 		parts = append(parts, d.Message)
 	}
-	if d.State == "pending" && d.DueAt.After(p.now()) {
-		parts = append(parts, p.lang.say("due", p.ago(d.DueAt)))
-	}
-	return strings.Join(parts, ": ")
+	return p.clip(strings.Join(parts, ": "), 80)
 }
 
 // shownDelivery is a delivery with its attempts.
@@ -107,7 +108,7 @@ func (p *program) delivery(d *shownDelivery) error {
 	p.printf("\n")
 	rows := make([][]string, len(d.AttemptList))
 	for i, a := range d.AttemptList {
-		rows[i] = []string{when(a.StartedAt), short(time.Duration(a.DurationMS * float64(time.Millisecond))), a.Verdict, a.Reason, clip(a.Message, 100)}
+		rows[i] = []string{when(a.StartedAt), short(time.Duration(a.DurationMS * float64(time.Millisecond))), a.Verdict, a.Reason, p.clip(a.Message, 100)}
 	}
 	if err := p.table("head_attempts", rows); err != nil {
 		return err

@@ -24,7 +24,7 @@ func (e *effectsList) Run(p *program) error {
 			}
 			rows := make([][]string, len(list.Items))
 			for i, e := range list.Items {
-				rows[i] = []string{e.Key, e.State, when(e.OpenedAt), e.Delivery, clip(p.effectResult(&e), 80)}
+				rows[i] = []string{e.Key, e.State, when(e.OpenedAt), e.Delivery, p.clip(p.effectResult(&e), 80)}
 			}
 			err := p.table("head_effects", rows)
 			p.more(list.NextCursor)

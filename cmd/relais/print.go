@@ -109,6 +109,14 @@ func clip(s string, most int) string {
 	return string(runes[:most-1]) + "…"
 }
 
+// clip shortens a text where a person looks on. Who reads from a pipe or a file gets the whole.
+func (p *program) clip(s string, most int) string {
+	if !terminal(p.stdout) {
+		return s
+	}
+	return clip(s, most)
+}
+
 // when is a time as people read it, in their zone.
 func when(t time.Time) string {
 	if t.IsZero() {

@@ -25,7 +25,7 @@ func (r *rejectionsList) Run(p *program) error {
 			}
 			rows := make([][]string, len(list.Items))
 			for i, r := range list.Items {
-				rows[i] = []string{r.ID, when(r.At), r.Source, r.Reason, strconv.Itoa(r.Status), r.Address, clip(p.lang.answer(r.Detail), 70), r.Event}
+				rows[i] = []string{r.ID, when(r.At), r.Source, r.Reason, strconv.Itoa(r.Status), r.Address, p.clip(p.lang.answer(r.Detail), 70), r.Event}
 			}
 			err := p.table("head_rejections", rows)
 			p.more(list.NextCursor)

@@ -96,6 +96,9 @@ func (p *program) replayed(r *api.Replayed) error {
 	if r.DryRun {
 		key = "would_replay"
 	}
+	for _, one := range r.Repeats {
+		p.repeated(&one)
+	}
 	p.say(key, p.number(int64(r.Count)))
 	if len(r.Deliveries) > 0 {
 		rows := make([][]string, len(r.Deliveries))
@@ -115,10 +118,39 @@ func (p *program) replayed(r *api.Replayed) error {
 		}
 	}
 	for _, reason := range slices.Sorted(maps.Keys(r.SkippedBy)) {
-		p.say("not_replayed", p.number(int64(r.SkippedBy[reason])), reason)
+		p.say("not_replayed", p.number(int64(r.SkippedBy[reason])), p.lang.answer(reason))
 	}
+	p.stillPending(r.SkippedItems)
 	if r.Truncated {
 		p.say("replay_truncated")
 	}
 	return nil
+}
+
+// repeated tells of an event that repeats another one: replaying it does again what that one did.
+func (p *program) repeated(r *api.Repeated) {
+	of := r.Of
+	if r.OfRequest != 0 {
+		of += " (" + strconv.FormatInt(r.OfRequest, 10) + ")"
+	}
+	p.say("replay_repeat", strconv.FormatInt(r.Request, 10), r.Event, of)
+}
+
+// shownPending is how many deliveries that are still to run are told of one by one.
+const shownPending = 5
+
+// stillPending tells when deliveries that were left out run by themselves, and how to have them run now.
+func (p *program) stillPending(left []api.NotReplayed) {
+	shown := 0
+	for _, one := range left {
+		if one.Pending == "" || shown == shownPending {
+			continue
+		}
+		shown++
+		if one.DueAt.After(p.now()) {
+			p.say("replay_due", one.Pending, p.lang.say("due", p.ago(one.DueAt)))
+		} else {
+			p.say("replay_waits", one.Pending)
+		}
+	}
 }

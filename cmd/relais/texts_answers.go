@@ -34,6 +34,10 @@ var answers = []struct {
 	{regexp.MustCompile(`^named events take no filter but a destination$`), "des événements nommés ne prennent pas de filtre, sauf une destination"},
 	{regexp.MustCompile(`^a purge needs a condition \(where\) or events: .*$`), "une purge veut une condition (--where) ou des événements : elle efface pour de bon"},
 	{regexp.MustCompile(`^say which: a source, or ids$`), "dites lesquelles : une source, ou des numéros"},
+	{regexp.MustCompile(`^its delivery is still pending and will end by itself$`), "leur livraison est encore en attente et s'achèvera d'elle-même"},
+	{regexp.MustCompile(`^its delivery is still running and will end by itself$`), "leur livraison est en cours et s'achèvera d'elle-même"},
+	{regexp.MustCompile(`^(.+) exists: it is replaced only with --force$`), "$1 existe déjà : il n'est remplacé qu'avec --force"},
+	{regexp.MustCompile(`^the store can't be used: (.+)$`), "la base est inutilisable : $1"},
 	{regexp.MustCompile(`^(listen|admin_listen) (\S+): another program listens there.*$`), "$1 $2 : un autre programme y écoute ; arrêtez-le, ou donnez une autre adresse dans le fichier ou en option"},
 
 	{regexp.MustCompile(`^there is no such file: relais init writes one$`), "ce fichier n'existe pas : relais init en écrit un"},
@@ -84,6 +88,13 @@ var asides = []struct {
 	pattern *regexp.Regexp
 	french  string
 }{
+	{regexp.MustCompile(`the database can't be reached`), "elle est injoignable"},
+	{regexp.MustCompile(`the database (\S+ )?doesn't exist: create it`), "la base de données ${1}n'existe pas : créez-la"},
+	{regexp.MustCompile(`the database is being stopped or started`), "elle s'arrête ou démarre"},
+	{regexp.MustCompile(`the database refuses relais' user`), "elle refuse l'utilisateur de relais"},
+	{regexp.MustCompile(`the database wasn't there when relais started`), "elle n'était pas là au démarrage de relais"},
+	{regexp.MustCompile(`\(PostgreSQL's code (\w+)\)`), "(code $1 de PostgreSQL)"},
+	{regexp.MustCompile(`; webhooks are still accepted: (\d+) wait in this node's spool$`), " ; les webhooks sont toujours acceptés : $1 en attente dans la file locale de ce nœud"},
 	{regexp.MustCompile(`[:;] did you mean ("[^"]*"|\S+)\?`), " ; vouliez-vous dire $1 ?"},
 	{regexp.MustCompile(`; there are: `), " ; il y a : "},
 	{regexp.MustCompile(`, nor any other$`), ", ni aucune autre"},

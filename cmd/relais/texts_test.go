@@ -6,6 +6,7 @@ import (
 	"go/parser"
 	"go/token"
 	"io"
+	"os"
 	"regexp"
 	"slices"
 	"strconv"
@@ -14,6 +15,8 @@ import (
 	"time"
 
 	"github.com/alecthomas/kong"
+
+	"relais/internal/api"
 )
 
 // verbs are what a format takes, in the order in which it takes it.
@@ -181,8 +184,11 @@ func TestKnownAnswersAreSaidInFrench(t *testing.T) {
 		"there is no delivery dlv_9":                          "il n'y a pas de livraison dlv_9",
 		"there is no effect a/b/c":                            "il n'y a pas d'effet a/b/c",
 		`there is no route "factur"; did you mean "facture"?`: `il n'y a pas de route "factur" ; vouliez-vous dire "facture" ?`,
-		"the variable SECRET is not set: write it into .env beside the file, or set it in the environment":    "la variable SECRET n'a pas de valeur : écrivez-la dans .env, à côté du fichier, ou dans l'environnement",
-		`the result of step "facture" has no "statu"; did you mean steps.facture.status? (it has id, status)`: `le résultat de l'étape "facture" n'a pas de "statu" ; vouliez-vous dire steps.facture.status ? (il y a : id, status)`,
+		"the variable SECRET is not set: write it into .env beside the file, or set it in the environment":                 "la variable SECRET n'a pas de valeur : écrivez-la dans .env, à côté du fichier, ou dans l'environnement",
+		`the result of step "facture" has no "statu"; did you mean steps.facture.status? (it has id, status)`:              `le résultat de l'étape "facture" n'a pas de "statu" ; vouliez-vous dire steps.facture.status ? (il y a : id, status)`,
+		"the store can't be used: the database can't be reached; webhooks are still accepted: 3 wait in this node's spool": "la base est inutilisable : elle est injoignable ; les webhooks sont toujours acceptés : 3 en attente dans la file locale de ce nœud",
+		"the store can't be used: the database stock doesn't exist: create it (PostgreSQL's code 3D000)":                   "la base est inutilisable : la base de données stock n'existe pas : créez-la (code 3D000 de PostgreSQL)",
+		"its delivery is still pending and will end by itself":                                                             "leur livraison est encore en attente et s'achèvera d'elle-même",
 		"a text that nobody translated":              "a text that nobody translated",
 		"there is no event evt_1\nthe body is empty": "il n'y a pas d'événement evt_1\nle corps est vide",
 	} {
@@ -192,5 +198,27 @@ func TestKnownAnswersAreSaidInFrench(t *testing.T) {
 		if got := english.answer(en); got != en {
 			t.Errorf("in English %q is said as %q", en, got)
 		}
+	}
+}
+
+// TestNobodyLosesWhenADeliveryIsDue: a window cuts what is long, a pipe nothing.
+func TestNobodyLosesWhenADeliveryIsDue(t *testing.T) {
+	now := time.Date(2026, 3, 2, 9, 0, 0, 0, time.UTC)
+	message := strings.Repeat("the answer was long ", 10)
+	d := &api.Delivery{State: "pending", Reason: "status", Message: message, DueAt: now.Add(3 * time.Minute)}
+	p := &program{stdout: &strings.Builder{}, now: func() time.Time { return now }}
+	whole := "due in 3 min 00 s: status: " + message
+	if got := p.outcome(d); got != whole {
+		t.Errorf("a pipe gets %q", got)
+	}
+	tty, err := os.OpenFile("/dev/null", os.O_WRONLY, 0) // a character device, as a terminal is
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tty.Close()
+	t.Setenv("TERM", "xterm")
+	p.stdout = tty
+	if got := p.outcome(d); got != clip(whole, 80) || !strings.HasPrefix(got, "due in 3 min") {
+		t.Errorf("a window shows %q", got)
 	}
 }

@@ -44,6 +44,7 @@ type Replayed struct {
 	Deliveries    []ReplayedOne  `json:"deliveries" doc:"The first hundred"`
 	SkippedItems  []NotReplayed  `json:"skipped_items" doc:"The first hundred that are not replayed"`
 	SkippedBy     map[string]int `json:"skipped_by" doc:"How many are not replayed, by why"`
+	Repeats       []Repeated     `json:"repeats,omitempty" doc:"Named events that repeat another one, which was delivered before; the first hundred"`
 }
 
 // ReplayedOne is one delivery of a replay.
@@ -61,6 +62,17 @@ type NotReplayed struct {
 	Event       string `json:"event"`
 	Destination string `json:"destination,omitempty"`
 	Reason      string `json:"reason"`
+	// Pending is the delivery that is still to run, and DueAt when.
+	Pending string    `json:"pending,omitempty" doc:"The delivery that is still to run by itself"`
+	DueAt   time.Time `json:"due_at,omitzero" doc:"When it runs"`
+}
+
+// Repeated is an event that was named and repeats another one. Requests are ids in the view ic_postback.
+type Repeated struct {
+	Request   int64  `json:"request"`
+	Event     string `json:"event"`
+	Of        string `json:"of" doc:"The event that it repeats"`
+	OfRequest int64  `json:"of_request,omitempty" doc:"Absent where that event is gone"`
 }
 
 type replayRequest struct {

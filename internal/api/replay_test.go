@@ -256,3 +256,32 @@ func TestReplayByReasonConditionAndRequest(t *testing.T) {
 		}
 	}
 }
+
+func TestReplayOfARepeatSaysSo(t *testing.T) {
+	w := newWorld(t)
+	first := w.event("estimate.step", `{"n":1}`)
+	again := w.event("estimate.step", `{"n":1}`)
+	w.finish(store.VerdictSucceeded, "")
+	want := fmt.Sprintf("[map[event:%s of:%s of_request:1 request:2]]", again, first)
+	for _, dry := range []bool{true, false} {
+		out := w.ok("POST", "/api/v1/replay", fmt.Sprintf(`{"requests":[2],"dry_run":%t}`, dry))
+		if out["count"] != 2.0 || fmt.Sprint(out["repeats"]) != want {
+			t.Errorf("dry %t: %v", dry, out)
+		}
+	}
+	w.finish(store.VerdictSucceeded, "")
+	if out := w.ok("POST", "/api/v1/replay", `{"requests":[1]}`); out["repeats"] != nil {
+		t.Errorf("the first one repeats nothing: %v", out)
+	}
+}
+
+func TestReplayOfWhatWaitsSaysUntilWhen(t *testing.T) {
+	w := newWorld(t)
+	id := w.event("estimate.step", `{"n":1}`)
+	out := w.ok("POST", "/api/v1/replay", fmt.Sprintf(`{"events":[%q],"destination":"mail"}`, id))
+	waits := w.items(w.ok("GET", "/api/v1/deliveries?destination=route:mail", ""))[0]
+	left := out["skipped_items"].([]any)[0].(map[string]any)
+	if left["pending"] != waits["id"] || left["due_at"] != waits["due_at"] {
+		t.Errorf("%v waits, and the replay says %v", waits, left)
+	}
+}

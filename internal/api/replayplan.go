@@ -131,10 +131,31 @@ func (p *replayPlan) namedEvents(ctx context.Context) error {
 		if err != nil {
 			return at(field, err)
 		}
+		if err := p.noteRepeat(ctx, &event); err != nil {
+			return err
+		}
 		if err := p.addEvent(ctx, &event); err != nil {
 			return err
 		}
 	}
+	return nil
+}
+
+// noteRepeat tells of an event that repeats another one: no route took it when it came, so that whoever replays
+// it has what was done before done again, perhaps without meaning to.
+func (p *replayPlan) noteRepeat(ctx context.Context, event *core.Event) error {
+	if event.RepeatOf.IsZero() || len(p.out.Repeats) >= shownIDs {
+		return nil
+	}
+	repeat := Repeated{Request: event.Seq, Event: event.ID.String(), Of: event.RepeatOf.String()}
+	first, err := p.server.Store.Event(ctx, event.RepeatOf)
+	switch {
+	case err == nil:
+		repeat.OfRequest = first.Seq
+	case core.CodeOf(err) != core.CodeNotFound: // retention takes the older one first
+		return err
+	}
+	p.out.Repeats = append(p.out.Repeats, repeat)
 	return nil
 }
 
@@ -347,7 +368,7 @@ func (p *replayPlan) add(ctx context.Context, event *core.Event, d *store.NewDel
 			return err
 		}
 		if before.State == core.StatePending || before.State == core.StateRunning {
-			p.skip(event.ID, d.Destination.String(), "its delivery is still "+string(before.State)+" and will end by itself")
+			p.skipLive(event.ID, &before)
 			return nil
 		}
 	}
@@ -370,10 +391,25 @@ func (p *replayPlan) add(ctx context.Context, event *core.Event, d *store.NewDel
 	return nil
 }
 
+// skipLive leaves out what a delivery that is still to end will do.
+func (p *replayPlan) skipLive(event core.EventID, d *core.Delivery) {
+	one := NotReplayed{
+		Event: event.String(), Destination: d.Destination.String(), Reason: "its delivery is still " + string(d.State) + " and will end by itself",
+	}
+	if d.State == core.StatePending {
+		one.Pending, one.DueAt = d.ID.String(), d.DueAt.UTC()
+	}
+	p.skipped(one)
+}
+
 func (p *replayPlan) skip(event core.EventID, destination, reason string) {
+	p.skipped(NotReplayed{Event: event.String(), Destination: destination, Reason: reason})
+}
+
+func (p *replayPlan) skipped(one NotReplayed) {
 	p.out.Skipped++
-	p.out.SkippedBy[reason]++
+	p.out.SkippedBy[one.Reason]++
 	if len(p.out.SkippedItems) < shownIDs {
-		p.out.SkippedItems = append(p.out.SkippedItems, NotReplayed{Event: event.String(), Destination: destination, Reason: reason})
+		p.out.SkippedItems = append(p.out.SkippedItems, one)
 	}
 }

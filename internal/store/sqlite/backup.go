@@ -120,7 +120,7 @@ func (s *Store) checkBackupFile(p BackupParams) error {
 	case at.IsDir():
 		return core.Errorf(core.CodeInvalid, "%s is a folder: give the name of a file in it", p.File)
 	case !p.Force:
-		return core.Errorf(core.CodeConflict, "%s exists: it is replaced only by force", p.File)
+		return core.Errorf(core.CodeConflict, "%s exists: it is replaced only with --force", p.File)
 	}
 	return nil
 }
