@@ -66,6 +66,7 @@ var answers = []struct {
 	{regexp.MustCompile(`^the secret is empty: (.*)$`), "le secret est vide : $1"},
 	{regexp.MustCompile(`^\$\{(\w+)\} is empty: (.*)$`), "$${$1} est vide : $2"},
 	{regexp.MustCompile(`^(\S+) \((connections\.\S+\.url)\): (.*): is the address right, does Dolibarr run\?$`), "$1 ($2) : $3 : l'adresse est-elle la bonne, Dolibarr tourne-t-il ?"},
+	{regexp.MustCompile(`^(\S+|the sender) signs the address that it calls: .*$`), "$1 signe l'adresse qu'il appelle : derrière un proxy, relais ne peut pas la connaître et refuse tout ; écrivez public_url: https://…"},
 	{regexp.MustCompile(`^there are several: say which with (--\w+): (.+)$`), "il y en a plusieurs : dites lequel avec $1 : $2"},
 	{regexp.MustCompile(`^connection is missing: there are several of the kind (.+)$`), "connection manque : il y en a plusieurs de la sorte $1"},
 	{regexp.MustCompile(`^(\S+) needs a connection of the kind (\S+): there is none under connections$`), "$1 demande une connexion de la sorte $2 : il n'y en a pas sous connections"},

@@ -107,7 +107,6 @@ func New(ctx context.Context, o Options) (*App, error) {
 	log.HideSecrets(revealed(cfg.Secrets))
 	quiet := newCalm(log.Handler())
 	log.Logger = slog.New(quiet)
-	warn(ctx, log.Logger, cfg)
 	a := &App{
 		options: o, log: log, metrics: telemetry.NewMetrics(o.Version), started: time.Now(),
 		node: nodeName(shared(cfg)), fanOutWake: make(chan struct{}, 1),
@@ -141,6 +140,9 @@ func New(ctx context.Context, o Options) (*App, error) {
 func load(o Options) (*config.Config, error) {
 	catalog, err := catalogOf(source.Beside(o.Config))
 	if err != nil {
+		if problems := ownPresets(o); len(problems) > 0 {
+			return nil, problems // all at once, each with its file
+		}
 		return nil, err
 	}
 	cfg, err := config.Load(o.Config, o.Env, catalog)
@@ -217,6 +219,7 @@ func (a *App) assemble(ctx context.Context, cfg *config.Config) error {
 	if err != nil {
 		return err
 	}
+	warn(ctx, a.log.Logger, cfg)
 	a.begun = cfg
 	if a.options.opened != nil {
 		a.options.opened(first.connections)
@@ -366,11 +369,11 @@ func (a *App) reload(ctx context.Context) error {
 		return err
 	}
 	a.log.HideSecrets(revealed(cfg.Secrets))
-	warn(ctx, a.log.Logger, cfg)
 	g, err := build(cfg, a.stepOptions(), time.Now())
 	if err != nil {
 		return err
 	}
+	warn(ctx, a.log.Logger, cfg)
 	if err := a.log.SetLevel(cfg.Log.Level); err != nil {
 		return err
 	}

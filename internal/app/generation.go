@@ -1,6 +1,7 @@
 package app
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"log/slog"
@@ -87,6 +88,7 @@ func build(c *config.Config, w wiring, now time.Time) (*generation, error) {
 		g.sources = append(g.sources, compiled)
 	}
 	if len(problems) == 0 {
+		c.Warnings = append(c.Warnings, unknownAddress(c, g.sources)...)
 		g.known = source.NewKnown(g.sources)
 		w.Options.Normalized = g.known.Normalized
 	}
@@ -148,6 +150,22 @@ func laneSettings(r *config.Route) lane.Settings {
 func (g *generation) match(event *core.Event) ingest.Matched {
 	deliveries, fanOut := g.routes.Match(event)
 	return ingest.Matched{Deliveries: deliveries, FanOut: fanOut, RouteSet: g.routes.Hash()}
+}
+
+// unknownAddress warns of sources whose provider signs the address that it calls, where nothing says what that is:
+// relais sees the one that a proxy calls it by, and every signature would be wrong.
+func unknownAddress(c *config.Config, sources []*source.Source) config.Problems {
+	var out config.Problems
+	for i, s := range sources {
+		if c.PublicURL != "" || c.Dev || s.Test || !s.SignsURL() {
+			continue
+		}
+		path := "sources." + s.Name
+		signer := cmp.Or(c.Sources[i].Preset, "the sender")
+		out = append(out, config.Problem{Place: c.At(path), Path: path,
+			Message: signer + " signs the address that it calls: behind a proxy relais can't know it, and refuses everything; write public_url: https://…"})
+	}
+	return out
 }
 
 // problemsOf places what a part says is wrong in the file.
