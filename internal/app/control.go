@@ -149,11 +149,11 @@ func Check(o Options) (*config.Config, error) {
 func ownPresets(o Options) config.Problems {
 	var problems config.Problems
 	for _, fault := range source.Beside(o.Config).CheckOwn() {
-		at := ""
+		at := fault.Field
 		if fault.Vector != "" {
 			at = "tests: " + fault.Vector
 		}
-		problems = append(problems, config.Problem{Place: config.Place{File: fault.File}, Path: at, Message: fault.Err.Error()})
+		problems = append(problems, config.Problem{Place: fault.Place, Path: at, Message: fault.Err.Error()})
 	}
 	return problems
 }

@@ -68,7 +68,7 @@ func sourceKeys() []field[Source] {
 			},
 		},
 		one("path", "The path that the provider calls, besides /in/NAME. Parts in braces are named: /n8n/{flow}.",
-			kind[string]{parsePath, func(s string) string { return s }, map[string]any{"type": "string", "pattern": "^/"}},
+			kind[string]{ParsePath, func(s string) string { return s }, map[string]any{"type": "string", "pattern": "^/"}},
 			func(s *Source) *string { return &s.Path }),
 		{
 			name: "secret", doc: "The secret that the provider signs with.", orFile: true,
@@ -245,7 +245,8 @@ func (r *reader) foreignFaults(path string, err error) {
 
 var namedPart = regexp.MustCompile(`\{[A-Za-z_][A-Za-z0-9_]*\}`)
 
-func parsePath(s string) (string, error) {
+// ParsePath checks the path at which a source answers.
+func ParsePath(s string) (string, error) {
 	rest := namedPart.ReplaceAllString(s, "x")
 	switch {
 	case !strings.HasPrefix(s, "/") || s == "/":

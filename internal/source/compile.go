@@ -1,6 +1,7 @@
 package source
 
 import (
+	"errors"
 	"net/http"
 	"net/netip"
 	"slices"
@@ -9,32 +10,32 @@ import (
 	"relais/internal/config"
 )
 
-// check compiles all of a preset that needs no secret.
+// check compiles all of a preset that needs no secret, and joins all that is wrong.
 func (p *Preset) check() error {
 	s := new(Source)
-	if err := s.answers(p); err != nil {
-		return err
+	faults := []error{s.answers(p), s.defaults(p)}
+	for _, one := range []struct{ field, path string }{{"path", p.Path}, {"test_path", p.TestPath}, {"events_path", p.EventsPath}} {
+		if one.path == "" {
+			continue
+		}
+		if _, err := config.ParsePath(one.path); err != nil {
+			faults = append(faults, invalid(one.field, "%s", err))
+		}
 	}
-	if err := s.defaults(p); err != nil {
-		return err
-	}
-	if _, err := parsePrefixes(p.AllowIPs); err != nil {
-		return err
-	}
+	_, err := parsePrefixes(p.AllowIPs)
+	faults = append(faults, err)
 	for _, method := range s.allMethods(p) {
 		if method == "" || strings.ToUpper(method) != method {
-			return invalid("methods", "%q is not a method: methods are written in capitals", method)
+			faults = append(faults, invalid("methods", "%q is not a method: methods are written in capitals", method))
 		}
 	}
 	if p.Answer.Status != 0 && (p.Answer.Status < 200 || p.Answer.Status > 299) {
-		return invalid("answer.status", "%d: what was stored is answered with a 2xx", p.Answer.Status)
+		faults = append(faults, invalid("answer.status", "%d: what was stored is answered with a 2xx", p.Answer.Status))
 	}
 	if p.Verify.Scheme != "none" {
-		if err := p.Verify.check(); err != nil {
-			return err
-		}
+		faults = append(faults, p.Verify.check())
 	}
-	return s.compileReading(p, config.Source{})
+	return errors.Join(append(faults, s.compileReading(p, config.Source{}))...)
 }
 
 func (s *Source) answers(p *Preset) (err error) {

@@ -1,6 +1,7 @@
 package source
 
 import (
+	"errors"
 	"regexp"
 	"slices"
 	"strings"
@@ -19,38 +20,28 @@ const (
 
 // compileReading makes what Read needs.
 func (s *Source) compileReading(p *Preset, in config.Source) error {
+	var faults []error
 	var err error
-	for _, f := range []struct {
+	for i, f := range []struct {
 		to   *formatOf
 		text string
 	}{{&s.formatForm, p.Data.Form}, {&s.formatJSON, p.Data.JSON}, {&s.formatOther, p.Data.Other}} {
-		if *f.to, err = parseFormat(f.text); err != nil {
-			return err
+		if *f.to, err = parseFormat(f.text); err != nil && (i == 0 || f.text != p.Data.Form) {
+			faults = append(faults, err)
 		}
 	}
 	names, err := fieldNames(p.Fields, in.Fields)
-	if err != nil {
-		return err
-	}
+	faults = append(faults, err)
 	rules := &ruleReader{lens: newLens(), names: names}
 	if len(p.Split.At) > 0 {
 		rules.envelope = newLens()
 	}
-	if s.split, err = compileSplit(&p.Split, rules.envelope); err != nil {
-		return err
-	}
-	if s.types, err = rules.compile("type", p.Type); err != nil {
-		return err
-	}
-	if s.nativeTypes, err = rules.compile("native_type", p.NativeType); err != nil {
-		return err
-	}
-	if err := s.compileAgree(rules, p.Agree); err != nil {
-		return err
-	}
-	if err := s.compileHandshakes(rules, p); err != nil {
-		return err
-	}
+	s.split, err = compileSplit(&p.Split, rules.envelope)
+	faults = append(faults, err)
+	s.types, err = rules.compile("type", p.Type)
+	faults = append(faults, err)
+	s.nativeTypes, err = rules.compile("native_type", p.NativeType)
+	faults = append(faults, err, s.compileAgree(rules, p.Agree), s.compileHandshakes(rules, p))
 	dedup := p.Dedup
 	switch in.Dedup {
 	case "":
@@ -64,10 +55,8 @@ func (s *Source) compileReading(p *Preset, in config.Source) error {
 		dedup = Dedup{Key: Rules{{CEL: in.Dedup}}, Window: dedup.Window}
 	}
 	rules.allow = fieldsAllowed{body: true}
-	if s.dedup, err = rules.compile("dedup", dedup.Key); err != nil {
-		return err
-	}
-	if err := s.stored.compile(s, p, names); err != nil {
+	s.dedup, err = rules.compile("dedup", dedup.Key)
+	if err := errors.Join(append(faults, err, s.stored.compile(s, p, names))...); err != nil {
 		return err
 	}
 	s.dedupWindow = window(in.DedupWindow, dedup)

@@ -3,6 +3,7 @@ package source
 import (
 	"bytes"
 	"embed"
+	"errors"
 	"io/fs"
 	"slices"
 	"strings"
@@ -304,17 +305,42 @@ func (p Presets) text(name string) ([]byte, error) {
 	return fs.ReadFile(from, name+".yaml")
 }
 
-// ParsePreset reads a preset's text and checks that it compiles.
+// ParsePreset reads a preset's text and checks that it compiles. The error is all that is wrong, joined.
 func ParsePreset(name string, text []byte) (*Preset, error) {
 	preset := new(Preset)
 	if err := yaml.UnmarshalWithOptions(text, preset, yaml.Strict()); err != nil {
-		return nil, core.Errorf(core.CodeInvalid, "preset %s: %s", name, yaml.FormatError(err, false, false))
+		return nil, core.Errorf(core.CodeInvalid, "preset %s: %w", name, malformed(err, text))
 	}
 	if preset.Name != name {
-		return nil, core.Errorf(core.CodeInvalid, "preset %s: its name is %q: it must be the file's", name, preset.Name)
+		return nil, invalid("name", "preset %s: its name is %q: it must be the file's", name, preset.Name)
 	}
 	if err := preset.check(); err != nil {
 		return nil, err
 	}
 	return preset, nil
+}
+
+// malformedError is what keeps a preset's text from being read, and where: 0 where that isn't known.
+type malformedError struct {
+	line, column int
+	message      string
+}
+
+func (e *malformedError) Error() string { return e.message }
+
+// malformed finds the place of what the YAML library says. A part that is read by itself is counted from its own
+// first line: its place is not the file's, and is told only where the same word stands there.
+func malformed(err error, text []byte) error {
+	var known yaml.Error
+	if !errors.As(err, &known) || known.GetToken() == nil || known.GetToken().Position == nil {
+		return &malformedError{message: yaml.FormatError(err, false, false)}
+	}
+	out := &malformedError{message: known.GetMessage()}
+	token := known.GetToken()
+	lines := strings.Split(string(text), "\n")
+	if at := token.Position; at.Line <= len(lines) && at.Column > 0 && at.Column <= len(lines[at.Line-1]) &&
+		strings.HasPrefix(lines[at.Line-1][at.Column-1:], token.Value) {
+		out.line, out.column = at.Line, at.Column
+	}
+	return out
 }
