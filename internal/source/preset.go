@@ -329,7 +329,7 @@ type malformedError struct {
 func (e *malformedError) Error() string { return e.message }
 
 // malformed finds the place of what the YAML library says. A part that is read by itself is counted from its own
-// first line: its place is not the file's, and is told only where the same word stands there.
+// first line: its place is the file's where the same word stands there, else where that is a key once, else unknown.
 func malformed(err error, text []byte) error {
 	var known yaml.Error
 	if !errors.As(err, &known) || known.GetToken() == nil || known.GetToken().Position == nil {
@@ -341,6 +341,9 @@ func malformed(err error, text []byte) error {
 	if at := token.Position; at.Line <= len(lines) && at.Column > 0 && at.Column <= len(lines[at.Line-1]) &&
 		strings.HasPrefix(lines[at.Line-1][at.Column-1:], token.Value) {
 		out.line, out.column = at.Line, at.Column
+	} else if before, after, found := strings.Cut(string(text), token.Value+":"); found && !strings.Contains(after, token.Value+":") {
+		out.line = strings.Count(before, "\n") + 1
+		out.column = len(before) - strings.LastIndexByte(before, '\n')
 	}
 	return out
 }
