@@ -166,3 +166,15 @@ func TestKilledCopyGoesOnAndHoldsNothingTwice(t *testing.T) {
 		t.Errorf("%d deliveries of %d events", deliveries, distinct)
 	}
 }
+
+// TestCopyThatCannotGoOnIsNotSentOnItsWayAgain: only what passes by itself is tried again.
+func TestCopyThatCannotGoOnIsNotSentOnItsWayAgain(t *testing.T) {
+	p := &program{}
+	for lasting, hint := range map[bool]string{true: "", false: p.lang.say("hint_copy")} {
+		away := core.Errorf(core.CodeUnavailable, "the store can't be used: %w", &store.Away{Words: "the database is away", Lasting: lasting})
+		var f *failure
+		if !errors.As(p.copyFailure(away, &app.Copied{}), &f) || f.hint != hint || f.code != exitAway {
+			t.Errorf("lasting %t: %+v", lasting, f)
+		}
+	}
+}
