@@ -15,8 +15,10 @@ func TestUnfilledExamplesAreRefused(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, sources := range map[string][]string{
-		"sellsy-factures": {"sellsy"}, "dolibarr": {"erp"}, "autoparts": {"cyberplus", "tecdoc", "n8n"},
+	for name, empty := range map[string][]string{
+		"sellsy-factures": {"sellsy.secret: ${SELLSY_WEBHOOK_SECRET}"},
+		"dolibarr":        {"erp.secret: ${WEBHOOK_SECRET}"},
+		"autoparts":       {"cyberplus.secret: ${CYBERPLUS_KEY}", "tecdoc.secret: ${TECDOC_KEY}", "n8n.secret: ${N8N_WEBHOOK_SECRET}"},
 	} {
 		dir := filepath.Join(t.TempDir(), name)
 		if err := os.CopyFS(dir, os.DirFS(filepath.Join("..", "..", "examples", name))); err != nil {
@@ -31,8 +33,8 @@ func TestUnfilledExamplesAreRefused(t *testing.T) {
 		if err == nil {
 			t.Errorf("%s: relais check takes the file as it stands", name)
 		}
-		for _, source := range sources {
-			if want := "sources." + source + ".secret: the secret is empty"; !strings.Contains(string(out), want) {
+		for _, secret := range empty {
+			if want := "sources." + secret + " is empty"; !strings.Contains(string(out), want) {
 				t.Errorf("%s: relais check doesn't say %q:\n%s", name, want, out)
 			}
 		}
