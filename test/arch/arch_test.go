@@ -29,14 +29,16 @@ var order = map[string][]string{
 	"internal/store/postgres/pgtest": {},
 	"internal/store/spool":           {"internal/core", "internal/store"},
 
-	"internal/egress":       {"internal/core"},
-	"internal/expr":         {"internal/core"},
-	"internal/sandbox":      {"internal/core"},
-	"internal/sandbox/doli": {"internal/sandbox"},
-	"internal/telemetry":    {"internal/core"},
-	"internal/config":       {"internal/core", "internal/expr"},
-	"internal/source":       {"internal/core", "internal/expr", "internal/config"},
-	"internal/route":        {"internal/core", "internal/config", "internal/expr", "internal/store"},
+	"internal/egress": {"internal/core"},
+	"internal/expr":   {"internal/core"},
+	// It makes certificates for the servers that tests start.
+	"internal/egress/certtest": {},
+	"internal/sandbox":         {"internal/core"},
+	"internal/sandbox/doli":    {"internal/sandbox"},
+	"internal/telemetry":       {"internal/core"},
+	"internal/config":          {"internal/core", "internal/expr"},
+	"internal/source":          {"internal/core", "internal/expr", "internal/config"},
+	"internal/route":           {"internal/core", "internal/config", "internal/expr", "internal/store"},
 
 	"internal/step": {"internal/core", "internal/config", "internal/expr", "internal/store"},
 	// It is the protocol that kinds of steps which make things share.
@@ -49,7 +51,7 @@ var order = map[string][]string{
 	"internal/step/slack":         stepKind,
 	"internal/step/sqlstep":       stepKind,
 	// It knows MariaDB's programs and none of relais.
-	"internal/step/sqlstep/mysqltest": {},
+	"internal/step/sqlstep/mysqltest": {"internal/egress/certtest"},
 	"internal/step/email":             stepKind,
 	// It knows a mail server's program and none of relais.
 	"internal/step/email/mailtest": {},
@@ -91,7 +93,7 @@ var stepKind = []string{"internal/core", "internal/expr", "internal/config", "in
 var onceKind = append([]string{"internal/step/once"}, stepKind...)
 
 // testsToo is what tests may import besides: the real stores and the sandbox stand where mocks would.
-var testsToo = []string{"internal/store/sqlite", "internal/store/postgres", "internal/store/postgres/pgtest", "internal/store/storetest", "internal/step/email/mailtest", "internal/step/redis/redistest", "internal/step/sqlstep/mysqltest", "internal/step/meilisearch/meilitest", "internal/step/once/oncetest", "internal/sandbox", "internal/sandbox/doli", "internal/core"}
+var testsToo = []string{"internal/store/sqlite", "internal/store/postgres", "internal/store/postgres/pgtest", "internal/store/storetest", "internal/egress/certtest", "internal/step/email/mailtest", "internal/step/redis/redistest", "internal/step/sqlstep/mysqltest", "internal/step/meilisearch/meilitest", "internal/step/once/oncetest", "internal/sandbox", "internal/sandbox/doli", "internal/core"}
 
 // violation says why a package may not import another, or "".
 func violation(from, to string, test bool) string {

@@ -3,9 +3,12 @@ package redis
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
+	"fmt"
 	"net"
 	"net/url"
+	"os"
 	"strconv"
 	"strings"
 	"sync"
@@ -35,11 +38,15 @@ func Connection(e *egress.Egress) step.ConnectionKind {
 		Name: "redis",
 		Doc:  "A Redis server (no cluster), or one that speaks its protocol, such as Valkey.",
 		Params: []step.Param{{Name: "url", Type: step.TypeString, Required: true, Secret: true,
-			Doc: "`redis://host:6379/0`, or `rediss://` for TLS, with `user:password@` before the host where they are asked for; the database's number may be left out."}},
+			Doc: "`redis://host:6379/0`, with `user:password@` before the host where they are asked for; the database's number may be left out. `rediss://` is TLS: the server's certificate is checked " +
+				"by the system's authorities, or by those of a file of yours (PEM) with `?ca=/path`."}},
 		Env: map[string]string{"url": "REDIS_URL"},
 		Open: func(settings map[string]any) (any, error) {
 			c, err := parse(settings)
 			if err != nil {
+				return nil, err
+			}
+			if err := c.readAuthorities(); err != nil {
 				return nil, err
 			}
 			c.egress = e
@@ -65,10 +72,12 @@ type connection struct {
 	address string
 	host    string
 	tls     bool
+	ca      string // a file of authorities; "" for the system's
 	user    string
 	pass    config.Secret
 	db      int
 	egress  *egress.Egress
+	roots   *x509.CertPool // read from ca
 	client  step.Kept[*goredis.Client]
 }
 
@@ -80,10 +89,22 @@ func parse(settings map[string]any) (*connection, error) {
 		text = secret.Reveal()
 	}
 	u, err := url.Parse(text)
-	if err != nil || u.Scheme != "redis" && u.Scheme != "rediss" || u.Hostname() == "" || u.RawQuery != "" || u.Fragment != "" {
+	if err != nil || u.Scheme != "redis" && u.Scheme != "rediss" || u.Hostname() == "" || u.Fragment != "" {
 		return nil, errURL // the cause would show the password
 	}
 	c := &connection{host: u.Hostname(), tls: u.Scheme == "rediss"}
+	query, err := url.ParseQuery(u.RawQuery)
+	if err != nil {
+		return nil, errURL
+	}
+	for name, values := range query {
+		if name != "ca" || len(values) != 1 || values[0] == "" {
+			return nil, fmt.Errorf("url: the parameter %.40q is not known, or has no value (allowed: ca, once)", name)
+		}
+		if c.ca = values[0]; !c.tls {
+			return nil, errors.New("url: ca is for rediss://, which is TLS")
+		}
+	}
 	port := u.Port()
 	if port == "" {
 		port = "6379"
@@ -100,6 +121,18 @@ func parse(settings map[string]any) (*connection, error) {
 		}
 	}
 	return c, nil
+}
+
+func (c *connection) readAuthorities() error {
+	if c.ca == "" {
+		return nil
+	}
+	text, err := os.ReadFile(c.ca)
+	c.roots = x509.NewCertPool()
+	if err != nil || !c.roots.AppendCertsFromPEM(text) {
+		return errors.New("url: ca must be a file of certificates (PEM) that relais can read")
+	}
+	return nil
 }
 
 // quiet ends the library's own lines on standard error: what it would say there, the attempt says.
@@ -131,7 +164,11 @@ func (c *connection) dial(ctx context.Context, _, address string) (net.Conn, err
 		return nil, err
 	}
 	if c.tls {
-		secure := tls.Client(conn, c.egress.TLS(c.host))
+		settings := c.egress.TLS(c.host)
+		if c.roots != nil {
+			settings.RootCAs = c.roots
+		}
+		secure := tls.Client(conn, settings)
 		if err := secure.HandshakeContext(ctx); err != nil {
 			_ = conn.Close()
 			reason := egress.Classify(err)

@@ -41,7 +41,7 @@ func crash(opened step.Connections, at Point) {
 }
 
 func TestACrashAtAnyPointDoesItOnce(t *testing.T) {
-	everywhere(t, func(t *testing.T, b *bench) {
+	everywhereAndPooled(t, func(t *testing.T, b *bench) {
 		b.withEffects()
 		for _, point := range []Point{PointMarked, PointRan, PointCommitted} {
 			b.must("DELETE FROM orders WHERE id = 3")
@@ -115,7 +115,7 @@ func TestKilledBetweenCommitAndRecord(t *testing.T) {
 }
 
 func TestAttemptsAtOnceDoItOnce(t *testing.T) {
-	everywhere(t, func(t *testing.T, b *bench) {
+	everywhereAndPooled(t, func(t *testing.T, b *bench) {
 		b.withEffects()
 		claimed := event(nil)
 		with := map[string]any{"statement": "UPDATE orders SET paid_cents = paid_cents + 1"}

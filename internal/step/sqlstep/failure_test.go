@@ -49,7 +49,7 @@ func TestAWrongPasswordIsFinalAndUntold(t *testing.T) {
 }
 
 func TestALockedRowIsTriedAgainWithinTheStepsTimeout(t *testing.T) {
-	everywhere(t, func(t *testing.T, b *bench) {
+	everywhereAndPooled(t, func(t *testing.T, b *bench) {
 		begin := map[string]string{"postgres": "BEGIN", "mysql": "START TRANSACTION", "sqlite": "BEGIN IMMEDIATE"}[b.kind]
 		conn, err := b.db.Conn(t.Context())
 		if err != nil {

@@ -34,6 +34,9 @@ type bench struct {
 	db       *sql.DB // the test's own way in
 }
 
+// pooler is PostgreSQL behind PgBouncer in transaction mode, whose next transaction may be another session's.
+const pooler = "postgres behind PgBouncer"
+
 var kindsOfDatabase = []string{"postgres", "mysql", "sqlite"}
 
 // everywhere runs a test on each kind of database.
@@ -44,13 +47,24 @@ func everywhere(t *testing.T, test func(t *testing.T, b *bench)) {
 	}
 }
 
+// everywhereAndPooled is for what a change of session between two transactions could break.
+func everywhereAndPooled(t *testing.T, test func(t *testing.T, b *bench)) {
+	t.Helper()
+	everywhere(t, test)
+	t.Run(pooler, func(t *testing.T) { test(t, openBench(t, pooler)) })
+}
+
 func openBench(t *testing.T, kind string) *bench {
 	t.Helper()
 	b := &bench{t: t, kind: kind}
 	switch kind {
-	case "postgres":
+	case "postgres", pooler:
 		url := pgtest.URL(t)
 		b.settings = map[string]any{"url": config.NewSecret(url)}
+		if kind == pooler {
+			b.kind = "postgres"
+			b.settings["url"] = config.NewSecret(pgtest.Bouncer(t, url))
+		}
 		pool, err := pgxpool.New(t.Context(), url)
 		if err != nil {
 			t.Fatal(err)

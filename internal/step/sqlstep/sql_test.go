@@ -17,7 +17,7 @@ func TestValuesArriveByTheirTypesAndComeBackExactly(t *testing.T) {
 		"mysql":    "big bigint, price decimal(12,2), name text, flag boolean, doc json, raw varbinary(9), ratio double, at timestamp(3) null, day date, none text",
 		"sqlite":   "big bigint, price text, name text, flag boolean, doc json, raw blob, ratio real, at timestamp, day date, none text",
 	}
-	everywhere(t, func(t *testing.T, b *bench) {
+	everywhereAndPooled(t, func(t *testing.T, b *bench) {
 		b.must("CREATE TABLE v (" + types[b.kind] + ")")
 		raw := map[string]string{"postgres": `'\x00ff41'`, "mysql": "x'00ff41'", "sqlite": "x'00ff41'"}[b.kind]
 		at := map[string]string{"postgres": "$7::timestamptz", "mysql": "REPLACE(REPLACE(?, 'T', ' '), 'Z', '')", "sqlite": "?"}[b.kind]
@@ -54,7 +54,7 @@ func TestValuesArriveByTheirTypesAndComeBackExactly(t *testing.T) {
 }
 
 func TestRowsThatDoNotMatchChangeNothing(t *testing.T) {
-	everywhere(t, func(t *testing.T, b *bench) {
+	everywhereAndPooled(t, func(t *testing.T, b *bench) {
 		pay := b.text("UPDATE orders SET state = 'PAID', paid_cents = $1 WHERE reference = $2 AND state = 'PENDING'")
 		one := map[string]any{"statement": pay, "args": []any{int64(1990), "${{ event.data.ref }}"}, "expect_rows": uint64(1)}
 		for _, c := range []struct {
@@ -131,7 +131,7 @@ func TestManyRowsAreCut(t *testing.T) {
 }
 
 func TestAQueryChangesNothing(t *testing.T) {
-	everywhere(t, func(t *testing.T, b *bench) {
+	everywhereAndPooled(t, func(t *testing.T, b *bench) {
 		for _, statement := range []string{"DELETE FROM orders", "INSERT INTO orders (id) VALUES (3)", "DELETE FROM orders RETURNING id"} {
 			out, _ := b.run("sql/query", map[string]any{"statement": statement}, nil)
 			if out.Verdict != store.VerdictDead || b.number("SELECT COUNT(*) FROM orders") != 2 {

@@ -59,6 +59,24 @@ func Start(t testing.TB, args ...string) *Server {
 // URL is the server's address as a connection of kind redis takes it.
 func (s *Server) URL() string { return "redis://" + s.Address }
 
+// TLS lets a server whose certificate was given to Start speak TLS too, and returns at which address.
+func (s *Server) TLS() string {
+	s.t.Helper()
+	var err error
+	for range 5 {
+		other := &Server{}
+		if err = other.freePort(); err != nil {
+			continue
+		}
+		_, port, _ := net.SplitHostPort(other.Address)
+		if _, err = s.do("CONFIG", "SET", "tls-port", port); err == nil {
+			return other.Address
+		}
+	}
+	s.t.Fatalf("redistest: %v", err)
+	return ""
+}
+
 // Stop ends the server at once, as a power cut would.
 func (s *Server) Stop() {
 	if s.cmd == nil {

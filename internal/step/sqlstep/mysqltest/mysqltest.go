@@ -27,6 +27,8 @@ import (
 	"time"
 
 	"github.com/go-sql-driver/mysql"
+
+	"relais/internal/egress/certtest"
 )
 
 // janitor starts the server and ends it, and its folder, once its standard input ends. That is a pipe whose
@@ -53,6 +55,8 @@ type server struct {
 	root  *sql.DB
 	alive io.Closer // the janitor acts when this closes
 	count atomic.Int64
+	// authority is the file of who certified the server, for 127.0.0.1 and no other name.
+	authority string
 }
 
 var shared = sync.OnceValues(start)
@@ -69,6 +73,16 @@ func Database(t testing.TB) string {
 		t.Fatalf("mysqltest: create a database: %v", err)
 	}
 	return fmt.Sprintf("mysql://%s:s3cret%%2F%%C3%%A9:%%40@127.0.0.1:%d/%s", tests, s.port, name)
+}
+
+// Authority is the file of the authority that certified the server, for the name 127.0.0.1 and no other.
+func Authority(t testing.TB) string {
+	t.Helper()
+	s, err := shared()
+	if err != nil {
+		t.Fatalf("mysqltest: %v", err)
+	}
+	return s.authority
 }
 
 // Exec runs statements in a database as the server's administrator.
@@ -112,6 +126,10 @@ func start() (*server, error) {
 			return nil, err
 		}
 	}
+	certificates, err := s.certify(as)
+	if err != nil {
+		return nil, err
+	}
 	data, socket := filepath.Join(s.dir, "data"), filepath.Join(s.dir, "socket")
 	made := exec.CommandContext(context.Background(), install, "--no-defaults", "--datadir="+data, //nolint:gosec // the machine's own program
 		"--auth-root-authentication-method=normal", "--skip-test-db", "--innodb-log-file-size=8M")
@@ -124,7 +142,8 @@ func start() (*server, error) {
 	}
 	cmd := exec.CommandContext(context.Background(), "sh", "-c", janitor, "sh", s.dir, daemon, "--no-defaults", "--datadir="+data, //nolint:gosec // as above
 		"--socket="+socket, "--port="+strconv.Itoa(s.port), "--bind-address=127.0.0.1", "--pid-file="+filepath.Join(s.dir, "pid"),
-		"--innodb-log-file-size=8M", "--innodb-buffer-pool-size=32M", "--max-connections=60", "--default-time-zone=+02:00")
+		"--innodb-log-file-size=8M", "--innodb-buffer-pool-size=32M", "--max-connections=60", "--default-time-zone=+02:00",
+		"--ssl-cert="+certificates.Certificate, "--ssl-key="+certificates.Key)
 	cmd.Dir, cmd.SysProcAttr = s.dir, &syscall.SysProcAttr{Credential: as, Setpgid: true}
 	if s.alive, err = cmd.StdinPipe(); err != nil {
 		return nil, err
@@ -133,6 +152,23 @@ func start() (*server, error) {
 		return nil, err
 	}
 	return s, s.await(socket)
+}
+
+// certify makes the server's certificate, and lets the server's user read it.
+func (s *server) certify(as *syscall.Credential) (certtest.Files, error) {
+	chain, err := certtest.Make("127.0.0.1")
+	if err != nil {
+		return certtest.Files{}, err
+	}
+	files, err := chain.Write(s.dir)
+	if err != nil {
+		return certtest.Files{}, err
+	}
+	s.authority = files.Authority
+	if as == nil {
+		return files, nil
+	}
+	return files, errors.Join(os.Chown(files.Certificate, int(as.Uid), int(as.Gid)), os.Chown(files.Key, int(as.Uid), int(as.Gid)))
 }
 
 // await returns when the server takes connections and knows the tests' user.

@@ -137,6 +137,26 @@ func (s *Instance) Resume() {
 	}
 }
 
+// Certify lets the server speak TLS with a certificate and its key, both in PEM.
+func (s *Instance) Certify(certificate, key []byte) {
+	s.t.Helper()
+	for name, text := range map[string][]byte{"server.crt": certificate, "server.key": key} {
+		path := filepath.Join(s.data(), name)
+		err := os.WriteFile(path, text, 0o600)
+		if err == nil && s.as != nil {
+			err = os.Chown(path, int(s.as.Uid), int(s.as.Gid))
+		}
+		if err != nil {
+			s.t.Fatalf("pgtest: %v", err)
+		}
+	}
+	settings := filepath.Join(s.data(), "postgresql.auto.conf")
+	if err := os.WriteFile(settings, []byte("ssl = on\n"), 0o600); err != nil {
+		s.t.Fatalf("pgtest: %v", err)
+	}
+	s.Restart()
+}
+
 // newInstance makes a server and starts it.
 func newInstance() (*Instance, error) {
 	bin, err := serverBinaries()
