@@ -69,7 +69,7 @@ func routeKeys() []field[Route] {
 				t.OnDead = &step
 			},
 		},
-		one("test", "Takes test events too.", aBool, func(t *Route) *bool { return &t.Test }),
+		one("test", "Takes test events too: those of a source with test: true, and those of a provider's own test mode.", aBool, func(t *Route) *bool { return &t.Test }),
 	}
 }
 

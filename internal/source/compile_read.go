@@ -41,6 +41,8 @@ func (s *Source) compileReading(p *Preset, in config.Source) error {
 	s.types, err = rules.compile("type", p.Type)
 	faults = append(faults, err)
 	s.nativeTypes, err = rules.compile("native_type", p.NativeType)
+	faults = append(faults, err)
+	s.trial, err = rules.conditions("test", p.Test)
 	faults = append(faults, err, s.compileAgree(rules, p.Agree), s.compileHandshakes(rules, p))
 	dedup := p.Dedup
 	switch in.Dedup {

@@ -46,6 +46,9 @@ type Preset struct {
 	Redact     []string `yaml:"redact"`
 	// Split makes several events of one request.
 	Split Split `yaml:"split"`
+	// Test tells the messages of the provider's own test mode, where all that it names holds, as in a rule's
+	// when: {data.livemode: "false"}. Their events are marked as tests, which only routes that ask for tests take.
+	Test map[string]Texts `yaml:"test"`
 	// Agree lists texts that must be the same where both are there: [["{path.flow}", "{data.flow}"]].
 	Agree [][]string `yaml:"agree"`
 	// Priority gives urgent, high, normal or low; anything else is normal.
@@ -219,6 +222,8 @@ type Want struct {
 	NativeType string            `yaml:"native_type"`
 	Format     core.DataFormat   `yaml:"format"`
 	Dedup      bool              `yaml:"dedup"`
+	// Test says that the event is marked as a test; it must not be where this is left out.
+	Test bool `yaml:"test"`
 	// Types are those of a request's several events, in order.
 	Types []string `yaml:"types"`
 	// Normalized are members that event.normalized must have, and Priority the event's own.

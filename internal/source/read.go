@@ -101,7 +101,7 @@ func (r *reading) message() (Message, *Rejected) {
 	if !r.agrees() {
 		return Message{}, errDisagree
 	}
-	msg := Message{Format: r.format.name, Test: s.Test, Body: r.body}
+	msg := Message{Format: r.format.name, Test: s.Test || len(s.trial) > 0 && r.holds(s.trial), Body: r.body}
 	typ, native, ok, err := r.mapped(s.types)
 	if err != nil {
 		return Message{}, err

@@ -11,12 +11,20 @@ import (
 // leaves open.
 func Reference(presets Presets) ([]byte, error) {
 	var b strings.Builder
-	b.WriteString(referenceHead)
+	loaded := make([]*Preset, 0, 128)
+	var marked []string
 	for _, name := range presets.Names() {
 		p, err := presets.Load(name)
 		if err != nil {
 			return nil, err
 		}
+		loaded = append(loaded, p)
+		if len(p.Test) > 0 {
+			marked = append(marked, code(p.Name))
+		}
+	}
+	fmt.Fprintf(&b, referenceHead, strings.Join(marked, ", "))
+	for _, p := range loaded {
 		open := p.Verify.Uncovered
 		if open != "" {
 			open = strings.ToUpper(open[:1]) + open[1:]
@@ -37,6 +45,9 @@ The provider's name leads to the page that the rule was taken from.
 
 A column says what the scheme leaves open: a token proves who sends and nothing of what is sent, and a signature without a
 time is as good tomorrow. Where that matters, let a route ask the provider's API before it acts.
+
+Events of a provider's own test mode are marked as tests, where its messages tell: %s. Only routes that say ` + "`test: true`" + `
+take them, so that a payment with a test card pays nothing.
 
 A variant is another way in which the provider may sign: ` + "`verify: {variant: NAME}`" + `.
 

@@ -51,6 +51,7 @@ type Source struct {
 	refuse                              map[core.RejectReason]int
 
 	types, nativeTypes, dedup []rule
+	trial                     []condition // of a message of the provider's test mode
 	agree                     [][][]field
 	handshakes                []handshake
 	signsTexts                bool // a handshake signs what somebody who can't sign asks for

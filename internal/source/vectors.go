@@ -124,6 +124,9 @@ func (w *Want) compare(src *Source, req *Request, msg *Message) error {
 		return err
 	}
 	first := msg.Each()[0]
+	if first.Test != w.Test {
+		return fmt.Errorf("it is marked as a test: %v, and not %v", first.Test, w.Test)
+	}
 	event := &core.Event{
 		Source: src.Name, Type: first.Type, NativeType: first.NativeType, Format: first.Format,
 		Header: src.StoredHeader(req), Query: src.StoredQuery(req), Path: req.Path,

@@ -94,8 +94,10 @@ func cyberplusLines() []line {
 	document := map[string]string{"vads_amount": "7790", "vads_order_id": "ORD-2024-003", "vads_trans_id": "000123", "vads_trans_status": "AUTHORISED", "vads_auth_result": "00"}
 	forged := cyberplus(cyberplusKey, notice("ORD-CF", "AUTHORISED"))
 	forged.body += "x"
-	trial := notice("ORD-CT", "AUTHORISED")
-	trial["vads_ctx_mode"] = "TEST"
+	refused := notice("ORD-CT", "AUTHORISED")
+	refused["vads_ctx_mode"] = "TEST"
+	verified := notice("ORD-CV", "AUTHORISED")
+	verified["vads_ctx_mode"] = "TEST"
 	less := notice("ORD-CM", "AUTHORISED")
 	less["vads_amount"] = "7789"
 	refund := notice("ORD-CR", "AUTHORISED")
@@ -105,7 +107,9 @@ func cyberplusLines() []line {
 		{what: "CyberPlus, as the document writes it", order: "ORD-2024-003", send: cyberplus(cyberplusKey, document), audit: succeeded, member: of("ORD-2024-003"), see: []fact{
 			row("PAID", "SELECT status FROM orders WHERE reference = 'ORD-2024-003'"), mailed(customer("ORD-2024-003"), "ORD-2024-003", "77,90 €"), noted("ORD-2024-003", "ACCEPTED 00")}},
 		{what: "CyberPlus: a signature that is wrong", order: "ORD-CF", send: forged, status: 401, audit: "cyberplus - false 401 signature_invalid", member: of("ORD-CF"), see: unpaid("ORD-CF")},
-		{what: "CyberPlus: a trial, with the key for trials", order: "ORD-CT", send: cyberplus("8877665544332211", trial), status: 401, audit: "cyberplus - false 401 signature_invalid", member: of("ORD-CT"), see: unpaid("ORD-CT")},
+		{what: "CyberPlus: a trial, with the key for trials", order: "ORD-CT", send: cyberplus("8877665544332211", refused), status: 401, audit: "cyberplus - false 401 signature_invalid", member: of("ORD-CT"), see: unpaid("ORD-CT")},
+		{what: "CyberPlus: a trial, where its key was put into CYBERPLUS_KEY", order: "ORD-CV", send: cyberplus(cyberplusKey, verified), audit: succeeded, member: of("ORD-CV"),
+			see: append(unpaid("ORD-CV"), noted("ORD-CV", ""), trial("cyberplus"))},
 		{what: "CyberPlus: a cent less", order: "ORD-CM", send: cyberplus(cyberplusKey, less), audit: succeeded, member: of("ORD-CM"),
 			see: append(unpaid("ORD-CM"), noted("ORD-CM", "TO_CHECK 00"), mailed(admin, "commande ORD-CM", "7789 centimes"))},
 		{what: "CyberPlus: a refund", order: "ORD-CR", send: cyberplus(cyberplusKey, refund), audit: ok("cyberplus", "refund.succeeded"), member: of("ORD-CR"),
