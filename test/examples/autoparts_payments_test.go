@@ -144,7 +144,7 @@ var cyberplusStatuses = []struct{ status, typ string }{
 	{"CAPTURE_FAILED", "payment.refused"},
 	{"EXPIRED", "payment.cancelled"},
 	{"INITIAL", "payment.pending"},
-	{"NOT_CREATED", "payment.refused"},
+	{"NOT_CREATED", "payment.cancelled"},
 	{"SUSPENDED", "payment.pending"},
 	{"UNDER_VERIFICATION", "payment.pending"},
 	{"WAITING_AUTHORISATION", "payment.pending"},
