@@ -1,12 +1,19 @@
 package main
 
 import (
+	"bytes"
+	"crypto/hmac"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
+	"net/http"
 	"os"
+	"time"
 
 	"relais/internal/app"
 	"relais/internal/bench"
+	"relais/internal/config"
+	"relais/internal/source"
 	"relais/internal/store"
 )
 
@@ -14,9 +21,13 @@ func executable() (string, error) { return os.Executable() }
 
 // Run measures.
 func (b *benchCommand) Run(p *program) error {
+	checked, err := verification()
+	if err != nil {
+		return err
+	}
 	report, err := bench.Run(p.ctx, bench.Options{
 		Only: b.Only, Dir: b.Dir, Results: b.Results, Turn: b.Turn, Rounds: b.Rounds, Events: b.Events, Postgres: b.Postgres,
-		Table: p.stdout, Progress: p.stderr,
+		Verification: checked, Table: p.stdout, Progress: p.stderr,
 	})
 	if err != nil {
 		return err
@@ -31,6 +42,29 @@ func (b *benchCommand) Run(p *program) error {
 		return &failure{code: exitFailed, text: p.lang.say("bench_missed", missed, len(report.Targets))}
 	}
 	return nil
+}
+
+// verification is that of a body of 2 KiB, signed as the best known senders do.
+func verification() (bench.Verification, error) {
+	const secret = "a secret of usual length, no more"
+	src, err := source.Compile(config.Source{Preset: "github", Secrets: []config.Secret{config.NewSecret(secret)}}, source.Embedded())
+	if err != nil {
+		return bench.Verification{}, err
+	}
+	req := &source.Request{Method: http.MethodPost, Header: http.Header{}, Body: bytes.Repeat([]byte("x"), 2<<10), Now: time.Now()}
+	if err := src.Sign(req); err != nil {
+		return bench.Verification{}, err
+	}
+	return bench.Verification{
+		What:  "HMAC-SHA256, 2 KiB",
+		Whole: func() error { return src.Verify(req) },
+		Bare: func() error {
+			mac := hmac.New(sha256.New, []byte(secret))
+			mac.Write(req.Body)
+			mac.Sum(nil)
+			return nil
+		},
+	}, nil
 }
 
 // Run serves the handler that stores nothing, which the real one is compared with.

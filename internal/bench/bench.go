@@ -45,6 +45,8 @@ type Options struct {
 	Postgres string
 	// Events is how many events wait in the large database; default 1,000,000.
 	Events int
+	// Verification is what the row verify measures: this package knows none of relais' sources.
+	Verification Verification
 	// Table receives the result, Progress a line for each thing that is being done.
 	Table    io.Writer
 	Progress io.Writer
@@ -93,6 +95,7 @@ type row struct {
 // rows stand in the order in which they run: the first ones need empty databases, the last ones share
 // the large one.
 var rows = []row{
+	{name: "verify", run: (*run).verify},
 	{name: "throughput", run: (*run).throughput},
 	{name: "latency", run: (*run).latency},
 	{name: "quiet", run: (*run).quiet},

@@ -126,12 +126,14 @@ func quickOptions(t *testing.T) Options {
 	t.Helper()
 	return Options{
 		Dir: onDisk(t), Results: t.TempDir(), Turn: 300 * time.Millisecond, Rounds: 1, Events: 10_000,
-		Progress: t.Output(),
+		Progress: t.Output(), Verification: Verification{Whole: succeeds, Bare: succeeds, What: "nothing"},
 	}
 }
 
+func succeeds() error { return nil }
+
 // standInRows are those for which a stand-in is enough; the others need relais' own store.
-var standInRows = []string{"throughput", "latency", "quiet", "end-to-end", "flood", "ready", "waiting", "stored", "scan"}
+var standInRows = []string{"verify", "throughput", "latency", "quiet", "end-to-end", "flood", "ready", "waiting", "stored", "scan"}
 
 func TestARunMeasuresEveryRowAndJudgesEveryTarget(t *testing.T) {
 	opts := quickOptions(t)
@@ -143,6 +145,7 @@ func TestARunMeasuresEveryRowAndJudgesEveryTarget(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := []string{
+		"time of a verification : of the bare hash",
 		"server CPU per ack, ingest : no-store",
 		"throughput at 64 connections, ingest : no-store",
 		"ack p99 at 1,000/s above no-store's, in fsync p99",
@@ -221,6 +224,17 @@ func TestARowThatFailsIsToldAfterTheOthers(t *testing.T) {
 	}
 	if !strings.Contains(table.String(), "NOT MEASURED: row scan") {
 		t.Error(table.String())
+	}
+}
+
+func TestAVerificationThatRefusesIsNotMeasured(t *testing.T) {
+	opts := quickOptions(t)
+	opts.Only = []string{"verify"}
+	refused := errors.New("another signature")
+	opts.Verification.Whole = func() error { return refused }
+	report, err := Run(t.Context(), opts)
+	if !errors.Is(err, refused) || len(report.Rows) != 0 {
+		t.Errorf("%v %+v", err, report)
 	}
 }
 
