@@ -45,11 +45,13 @@ var order = map[string][]string{
 	"internal/step/once": {"internal/core", "internal/step", "internal/store"},
 	// It drives steps that follow it.
 	"internal/step/once/oncetest": {"internal/core", "internal/step", "internal/store"},
-	"internal/step/sellsy":        onceKind,
-	"internal/step/dolibarr":      onceKind,
-	"internal/step/httpreq":       stepKind,
-	"internal/step/slack":         stepKind,
-	"internal/step/sqlstep":       stepKind,
+	// It calls the APIs of kinds that follow it.
+	"internal/step/rest":     append([]string{"internal/step/once"}, stepKind...),
+	"internal/step/sellsy":   onceKind,
+	"internal/step/dolibarr": onceKind,
+	"internal/step/httpreq":  stepKind,
+	"internal/step/slack":    stepKind,
+	"internal/step/sqlstep":  stepKind,
 	// It knows MariaDB's programs and none of relais.
 	"internal/step/sqlstep/mysqltest": {"internal/egress/certtest"},
 	"internal/step/email":             stepKind,
@@ -90,7 +92,7 @@ var order = map[string][]string{
 var stepKind = []string{"internal/core", "internal/expr", "internal/config", "internal/egress", "internal/step", "internal/store"}
 
 // onceKind is one that makes what may not be made twice.
-var onceKind = append([]string{"internal/step/once"}, stepKind...)
+var onceKind = append([]string{"internal/step/once", "internal/step/rest"}, stepKind...)
 
 // testsToo is what tests may import besides: the real stores and the sandbox stand where mocks would.
 var testsToo = []string{"internal/store/sqlite", "internal/store/postgres", "internal/store/postgres/pgtest", "internal/store/storetest", "internal/egress/certtest", "internal/step/email/mailtest", "internal/step/redis/redistest", "internal/step/sqlstep/mysqltest", "internal/step/meilisearch/meilitest", "internal/step/once/oncetest", "internal/sandbox", "internal/sandbox/doli", "internal/core"}

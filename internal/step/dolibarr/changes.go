@@ -15,6 +15,7 @@ import (
 
 	"relais/internal/egress"
 	"relais/internal/step"
+	"relais/internal/step/rest"
 )
 
 // fact is what an object's state tells of what happened to it.
@@ -157,15 +158,11 @@ func (e *UnreachableError) Error() string { return e.Address + ": " + e.Why }
 
 // explained gives a failed call the words of a failed step; of one without an answer it tells the address.
 func (c *Connection) explained(doing string, err error) error {
-	var unanswered *netError
-	if errors.As(err, &unanswered) && unanswered.status == 0 {
-		return &UnreachableError{Address: strings.TrimSuffix(c.base, apiPath), Why: egress.Explain(err)}
+	var unanswered *rest.UnreadError
+	if errors.As(err, &unanswered) && unanswered.Status == 0 {
+		return &UnreachableError{Address: strings.TrimSuffix(c.api.Base, apiPath), Why: egress.Explain(err)}
 	}
-	var f *step.Failure
-	if errors.As(failure(doing, err), &f) {
-		return errors.New(f.Message)
-	}
-	return err
+	return system.Explained(doing, err)
 }
 
 // fired are codes that Dolibarr calls for and doesn't list.
@@ -189,8 +186,8 @@ func (c *Connection) Events(ctx context.Context) ([]string, error) {
 }
 
 func (c *Connection) webhookError(doing string, err error) error {
-	var failed *apiError
-	if errors.As(err, &failed) && failed.noCall() {
+	var failed *rest.Error
+	if errors.As(err, &failed) && noCall(failed) {
 		return ErrNoWebhookAPI
 	}
 	return c.explained(doing, err)

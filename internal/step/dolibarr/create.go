@@ -68,8 +68,8 @@ type creation struct {
 // newEffect is an effect in this Dolibarr.
 func (c *Connection) newEffect(call *step.Call, kind, key, thing string) *once.Effect {
 	return &once.Effect{
-		Rules:  once.Rules{Request: c.request, Settle: c.settle, Recheck: c.recheck, Clock: c.clock, Hook: c.hook},
-		Ledger: call.Effects, Kind: kind, Key: key, Thing: thing, System: "Dolibarr", Failure: failure,
+		Rules:  c.rules,
+		Ledger: call.Effects, Kind: kind, Key: key, Thing: thing, System: "Dolibarr", Failure: system.Failure,
 	}
 }
 
@@ -90,17 +90,17 @@ func (c *creation) make(ctx context.Context) (*made, step.Result, error) {
 		return m, nil, err
 	}
 	sent := c.effect.WasSent()
-	looked := c.clock()
+	looked := c.rules.Clock()
 	p, err := c.object(ctx, "proposals", c.id)
 	switch {
 	case isAbsent(err) && !sent:
 		return nil, nil, absent(c.call, fmt.Sprintf("proposal %d isn't in Dolibarr", c.id))
 	case err != nil:
-		return nil, nil, c.effect.Lost(ctx, failure(fmt.Sprintf("read proposal %d", c.id), err))
+		return nil, nil, c.effect.Lost(ctx, system.Failure(fmt.Sprintf("read proposal %d", c.id), err))
 	}
 	list, err := c.lookUp(ctx, p)
 	if err != nil {
-		return nil, nil, c.effect.Lost(ctx, failure(fmt.Sprintf("look for invoices of proposal %d", c.id), err))
+		return nil, nil, c.effect.Lost(ctx, system.Failure(fmt.Sprintf("look for invoices of proposal %d", c.id), err))
 	}
 	if m, err := c.judge(ctx, p, list); m != nil || err != nil {
 		return m, nil, err
@@ -170,9 +170,9 @@ func (c *creation) create(ctx context.Context, p object, looked time.Duration) (
 	if err := c.effect.At(once.PointBefore); err != nil {
 		return nil, err
 	}
-	if c.clock()-looked > c.request {
+	if c.rules.Clock()-looked > c.rules.Request {
 		// What nobody had made then, somebody may have made since.
-		return nil, failure(doing, once.ErrStalled)
+		return nil, system.Failure(doing, once.ErrStalled)
 	}
 	var answer any
 	if err := c.effect.Send(ctx, doing, func(ctx context.Context, f *once.Fence) error {
@@ -241,11 +241,11 @@ func (c *creation) recorded(ctx context.Context) (*made, error) {
 	}
 	inv, err := c.object(ctx, "invoices", id)
 	if err != nil {
-		return nil, failure(fmt.Sprintf("read invoice %d, which is the invoice of proposal %d by hand", id, c.id), err)
+		return nil, system.Failure(fmt.Sprintf("read invoice %d, which is the invoice of proposal %d by hand", id, c.id), err)
 	}
 	p, err := c.object(ctx, "proposals", c.id)
 	if err != nil {
-		return nil, failure(fmt.Sprintf("read proposal %d", c.id), err)
+		return nil, system.Failure(fmt.Sprintf("read proposal %d", c.id), err)
 	}
 	return newMade(statusExisting, inv, p), nil
 }

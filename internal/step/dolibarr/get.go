@@ -12,6 +12,7 @@ import (
 
 	"relais/internal/core"
 	"relais/internal/step"
+	"relais/internal/step/rest"
 )
 
 // objects are what dolibarr/get reads, as the API's paths name them.
@@ -52,7 +53,7 @@ func get(ctx context.Context, call *step.Call) (step.Result, error) {
 		return nil, absent(call, doing+": Dolibarr doesn't have it")
 	}
 	if err != nil {
-		return nil, failure(doing, err)
+		return nil, system.Failure(doing, err)
 	}
 	return step.Result{"id": id, "ref": o.text("ref"), "object": clean(map[string]any(o))}, nil
 }
@@ -62,7 +63,7 @@ func (c *Connection) object(ctx context.Context, kind string, id int64) (object,
 	var o object
 	err := c.read(ctx, http.MethodGet, "/"+url.PathEscape(kind)+"/"+strconv.FormatInt(id, 10), nil, nil, &o)
 	if err == nil && o.number("id", "rowid") != id {
-		err = &netError{cause: fmt.Errorf("asked for %d, Dolibarr answered with %q", id, o.text("id")), status: http.StatusOK}
+		err = rest.Unreadable("asked for %d, Dolibarr answered with %q", id, o.text("id"))
 	}
 	return o, err
 }

@@ -120,7 +120,7 @@ func (c *creation) validate(ctx context.Context, m *made) error {
 	// Reading an invoice by its id doesn't lag: its status decides at once.
 	inv, err := c.object(ctx, "invoices", m.ID)
 	if err != nil {
-		return effect.Lost(ctx, failure("read invoice "+id, err))
+		return effect.Lost(ctx, system.Failure("read invoice "+id, err))
 	}
 	if inv.status() == invoiceDraft {
 		if effect.WasSent() {

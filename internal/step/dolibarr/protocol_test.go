@@ -37,7 +37,7 @@ func newBench(t *testing.T) *bench {
 	}
 	conn := opened.(*Connection)
 	start := time.Now()
-	conn.clock = func() time.Duration { return time.Since(start) }
+	conn.rules.Clock = func() time.Duration { return time.Since(start) }
 	return &bench{t: t, erp: erp, book: oncetest.NewMemory(), conn: conn, event: &core.Event{ID: core.NewEventID(), ReceivedAt: time.Now()}}
 }
 
@@ -95,7 +95,7 @@ func TestACrashAtAnyPointMakesOneInvoice(t *testing.T) {
 					id := b.erp.AddProposal(doli.Proposal{})
 					b.misbehave(day)
 					crashed := false
-					b.conn.hook = func(p once.Point) error {
+					b.conn.rules.Hook = func(p once.Point) error {
 						if p == point && !crashed {
 							crashed = true
 							return oncetest.ErrCrash
@@ -189,7 +189,7 @@ func TestASecondInvoiceIsAlarmed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t)
 		id := b.erp.AddProposal(doli.Proposal{})
-		b.conn.hook = func(p once.Point) error {
+		b.conn.rules.Hook = func(p once.Point) error {
 			if p == once.PointAnswered {
 				b.erp.AddInvoice(id, nil)
 			}

@@ -40,13 +40,7 @@ func Connection() step.ConnectionKind {
 			}
 			return &connection{base: u.String(), key: key}, nil
 		},
-		Hosts: func(settings map[string]any) []string {
-			u, err := base(settings)
-			if err != nil {
-				return nil
-			}
-			return []string{u.Scheme + "://" + u.Host}
-		},
+		Hosts: func(settings map[string]any) []string { return step.Hosts(base(settings)) },
 	}
 }
 
@@ -56,13 +50,7 @@ type connection struct {
 }
 
 func base(settings map[string]any) (*url.URL, error) {
-	text, _ := settings["url"].(string)
-	u, err := url.Parse(text)
-	if err != nil || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" || u.Scheme != "https" && u.Scheme != "http" {
-		return nil, errors.New("url is not an address such as https://search.example.fr")
-	}
-	u.Path, u.RawPath = strings.TrimRight(u.Path, "/"), ""
-	return u, nil
+	return step.BaseURL(settings, "https://search.example.fr")
 }
 
 // api is the server as one step sees it.

@@ -23,15 +23,8 @@ func Connection() step.ConnectionKind {
 			{Name: "pass", Type: step.TypeString, Secret: true, Doc: "The user's password."},
 			{Name: "token", Type: step.TypeString, Secret: true, Doc: "The token that is sent as Bearer (JWT Auth)."},
 		},
-		Open: func(settings map[string]any) (any, error) { return opened(settings) },
-		Hosts: func(settings map[string]any) []string {
-			text, _ := settings["url"].(string)
-			u, err := base(text)
-			if err != nil {
-				return nil
-			}
-			return []string{u.Scheme + "://" + u.Host}
-		},
+		Open:  func(settings map[string]any) (any, error) { return opened(settings) },
+		Hosts: func(settings map[string]any) []string { return step.Hosts(base(settings)) },
 	}
 }
 
@@ -42,12 +35,11 @@ type connection struct {
 	token        config.Secret
 }
 
-func base(text string) (*url.URL, error) {
-	u, err := url.Parse(text)
-	if err != nil || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" || u.Scheme != "https" && u.Scheme != "http" {
-		return nil, errors.New("url is not an address such as https://n8n.example.fr")
+func base(settings map[string]any) (*url.URL, error) {
+	u, err := step.BaseURL(settings, "https://n8n.example.fr")
+	if err != nil {
+		return nil, err
 	}
-	u.Path, u.RawPath = strings.TrimRight(u.Path, "/"), ""
 	if strings.HasSuffix(u.Path, "/webhook") || strings.HasSuffix(u.Path, "/webhook-test") {
 		return nil, errors.New("url ends before /webhook: relais adds it")
 	}
@@ -56,8 +48,7 @@ func base(text string) (*url.URL, error) {
 
 func opened(settings map[string]any) (*connection, error) {
 	c := &connection{}
-	text, _ := settings["url"].(string)
-	u, err := base(text)
+	u, err := base(settings)
 	if err != nil {
 		return nil, err
 	}

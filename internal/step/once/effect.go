@@ -15,25 +15,6 @@ import (
 // heldWait is how long a delivery waits for another that is at the same effect.
 const heldWait = time.Second
 
-// Rules are the times of the protocol on one connection.
-type Rules struct {
-	// Request bounds one call, Settle is how long what was sent may take to be seen, Recheck lies between
-	// two look-ups that find nothing.
-	Request, Settle, Recheck time.Duration
-	// Clock goes on while the machine sleeps and while the process is stopped.
-	Clock func() time.Duration
-	// Hook is called at each Point; nil outside of tests.
-	Hook Hook
-}
-
-// At is called at each point.
-func (r *Rules) At(p Point) error {
-	if r.Hook == nil {
-		return nil
-	}
-	return r.Hook(p)
-}
-
 // Effect is one effect of the ledger in the hands of one attempt.
 type Effect struct {
 	Rules

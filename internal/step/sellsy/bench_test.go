@@ -42,7 +42,7 @@ func newBench(t *testing.T, b oncetest.Book, o sandbox.Options) *bench {
 	}
 	account := opened.(*Connection)
 	start := time.Now()
-	account.clock = func() time.Duration { return time.Since(start) }
+	account.rules.Clock = func() time.Duration { return time.Since(start) }
 	return &bench{t: t, sellsy: s, book: b, account: account}
 }
 

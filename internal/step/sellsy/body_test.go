@@ -206,7 +206,7 @@ func TestValidationHappensOnce(t *testing.T) {
 					id := b.estimate(sandbox.Estimate{})
 					b.misbehave(fault)
 					sent := 0
-					b.account.hook = func(p Point) error {
+					b.account.rules.Hook = func(p Point) error {
 						// The second effect that is sent is the validation.
 						if p == PointSent || p == PointLastByte {
 							if sent++; sent == 2+crash {

@@ -3,7 +3,6 @@ package sellsy
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -14,18 +13,6 @@ import (
 
 	"relais/internal/step"
 )
-
-// explained gives a failed call the words of a failed step.
-func explained(doing string, err error) error {
-	if err == nil {
-		return nil
-	}
-	var f *step.Failure
-	if errors.As(failure(doing, err), &f) {
-		return errors.New(f.Message)
-	}
-	return err
-}
 
 // rows reads all pages of a list; in is the search, nil for a plain list.
 func (c *client) rows(ctx context.Context, method, path string, in any) ([]row, error) {
@@ -62,7 +49,7 @@ func (c *Connection) Changes(ctx context.Context, since time.Time) ([]step.Chang
 		"status": []string{"accepted"}, "created": map[string]string{"start": since.UTC().Format(time.RFC3339)},
 	}})
 	if err != nil {
-		return nil, explained("look for accepted estimates", err)
+		return nil, system.Explained("look for accepted estimates", err)
 	}
 	var all []step.Change
 	for _, e := range list {
@@ -106,7 +93,7 @@ func (c *Connection) Events(ctx context.Context) ([]string, error) {
 		Events map[string]string `json:"events"`
 	}
 	if err := c.client.read(ctx, http.MethodGet, "/webhooks/events", nil, &known); err != nil {
-		return nil, explained("list the events of webhooks", err)
+		return nil, system.Explained("list the events of webhooks", err)
 	}
 	var all []string
 	for _, of := range known {
@@ -122,7 +109,7 @@ func (c *Connection) Events(ctx context.Context) ([]string, error) {
 func (c *Connection) Install(ctx context.Context, want step.Webhook, dry bool) (step.Installed, error) {
 	list, err := c.client.rows(ctx, http.MethodGet, "/webhooks", nil)
 	if err != nil {
-		return step.Installed{}, explained("list the webhooks", err)
+		return step.Installed{}, system.Explained("list the webhooks", err)
 	}
 	configuration := make([]map[string]any, len(want.Events))
 	for i, event := range want.Events {
@@ -144,7 +131,7 @@ func (c *Connection) Install(ctx context.Context, want step.Webhook, dry bool) (
 			return out, nil
 		}
 		var changed row
-		return out, explained("change the webhook", c.client.read(ctx, http.MethodPut, "/webhooks/"+url.PathEscape(out.ID), hook, &changed))
+		return out, system.Explained("change the webhook", c.client.read(ctx, http.MethodPut, "/webhooks/"+url.PathEscape(out.ID), hook, &changed))
 	}
 	out := step.Installed{Action: "created"}
 	if dry {
@@ -154,7 +141,7 @@ func (c *Connection) Install(ctx context.Context, want step.Webhook, dry bool) (
 	var made row
 	err = c.client.read(ctx, http.MethodPost, "/webhooks", hook, &made)
 	out.ID = fmt.Sprint(made["id"])
-	return out, explained("make the webhook", err)
+	return out, system.Explained("make the webhook", err)
 }
 
 // differing tells what is otherwise. A key that Sellsy doesn't show can't be compared.

@@ -21,6 +21,7 @@ import (
 	"relais/internal/step"
 	"relais/internal/step/once"
 	"relais/internal/step/once/oncetest"
+	"relais/internal/step/rest"
 )
 
 func TestManyCallersAskForOneToken(t *testing.T) {
@@ -152,18 +153,18 @@ func TestFailuresAreTold(t *testing.T) {
 }
 
 func TestSellsysMessageIsShownShortAndWithoutSecrets(t *testing.T) {
-	c := &client{secrets: []string{"s3cret"}}
+	api := rest.API{System: &system, Secrets: []string{"s3cret"}}
 	response := &http.Response{StatusCode: 400, Header: http.Header{}}
-	e := c.newAPIError(response, []byte(`{"error":{"code":400,"message":"Validation failed\u0000\n for s3cret","details":{"rows[0].tax_id":"unknown","b":["x"]}}}`))
+	e := api.NewError(response, []byte(`{"error":{"code":400,"message":"Validation failed\u0000\n for s3cret","details":{"rows[0].tax_id":"unknown","b":["x"]}}}`))
 	if want := `Sellsy answered 400: Validation failed   for [secret]; b: ["x"]; rows[0].tax_id: unknown`; e.Error() != want {
 		t.Errorf("got  %q\nwant %q", e, want)
 	}
-	e = c.newAPIError(response, []byte(`{"error":{"message":"`+strings.Repeat("é", 5000)+`"}}`))
-	if len(e.Message) > maxMessage+4 {
+	e = api.NewError(response, []byte(`{"error":{"message":"`+strings.Repeat("é", 5000)+`"}}`))
+	if len(e.Message) > rest.MaxMessage+4 {
 		t.Errorf("%d bytes of message", len(e.Message))
 	}
 	for _, odd := range []string{"", "<html>", `{"error":"x"}`, `{"error":{"message":"m","details":[1]}}`, "null"} {
-		if e := c.newAPIError(response, []byte(odd)); e.Message == "" {
+		if e := api.NewError(response, []byte(odd)); e.Message == "" {
 			t.Errorf("%q gave no message", odd)
 		}
 	}
@@ -244,8 +245,8 @@ func TestOverRealSockets(t *testing.T) {
 	// did before.
 	stopped := b.estimate(sandbox.Estimate{})
 	var skew atomic.Int64
-	b.account.clock = func() time.Duration { return once.Clock() + time.Duration(skew.Load()) }
-	b.account.hook = func(p Point) error {
+	b.account.rules.Clock = func() time.Duration { return once.Clock() + time.Duration(skew.Load()) }
+	b.account.rules.Hook = func(p Point) error {
 		if p == PointLastByte {
 			skew.Add(int64(time.Hour))
 		}
@@ -281,7 +282,7 @@ func TestARequestIsNeverSentTwiceBehindOurBack(t *testing.T) {
 		_, _ = w.Write([]byte("{}"))
 	}))
 	defer server.Close()
-	c := &client{http: server.Client(), base: server.URL, timeout: time.Minute, tokens: &tokens{current: "t"}}
+	c := &client{api: rest.API{System: &system, HTTP: server.Client(), Base: server.URL, Timeout: time.Minute}, tokens: &tokens{current: "t"}}
 	var out map[string]any
 	if err := c.read(t.Context(), http.MethodGet, "/warm", nil, &out); err != nil {
 		t.Fatal(err)

@@ -26,8 +26,8 @@ type creation struct {
 // newEffect is an effect in Sellsy.
 func (c *Connection) newEffect(call *step.Call, kind, key, thing string) *once.Effect {
 	return &once.Effect{
-		Rules:  once.Rules{Request: c.request, Settle: c.settle, Recheck: c.recheck, Clock: c.clock, Hook: c.hook},
-		Ledger: call.Effects, Kind: kind, Key: key, Thing: thing, System: "Sellsy", Failure: failure,
+		Rules:  c.rules,
+		Ledger: call.Effects, Kind: kind, Key: key, Thing: thing, System: "Sellsy", Failure: system.Failure,
 	}
 }
 
@@ -47,7 +47,7 @@ func (c *creation) fromLookUp(ctx context.Context) (*made, step.Result, error) {
 	sent := c.effect.WasSent()
 	e, err := c.client.estimate(ctx, c.id)
 	if err != nil {
-		return nil, nil, c.effect.Lost(ctx, failure(fmt.Sprintf("read estimate %d", c.id), err))
+		return nil, nil, c.effect.Lost(ctx, system.Failure(fmt.Sprintf("read estimate %d", c.id), err))
 	}
 	if !sent && e.Status != "accepted" && e.Status != "invoiced" {
 		return nil, skip(e), nil
@@ -56,10 +56,10 @@ func (c *creation) fromLookUp(ctx context.Context) (*made, step.Result, error) {
 	if err != nil {
 		return nil, nil, c.effect.Lost(ctx, invalidEstimate(c.id, err))
 	}
-	looked := c.clock()
+	looked := c.rules.Clock()
 	list, err := c.client.lookUp(ctx, e, payer)
 	if err != nil {
-		return nil, nil, c.effect.Lost(ctx, failure(fmt.Sprintf("look for invoices of estimate %d", c.id), err))
+		return nil, nil, c.effect.Lost(ctx, system.Failure(fmt.Sprintf("look for invoices of estimate %d", c.id), err))
 	}
 	m, err := c.judge(ctx, e, list, sent)
 	if m != nil || err != nil {
@@ -83,9 +83,9 @@ func (c *creation) fromLookUp(ctx context.Context) (*made, step.Result, error) {
 	if err := c.effect.At(PointBefore); err != nil {
 		return nil, nil, err
 	}
-	if c.clock()-looked > c.request {
+	if c.rules.Clock()-looked > c.rules.Request {
 		// What nobody had made then, somebody may have made since.
-		return nil, nil, failure(c.doing(), once.ErrStalled)
+		return nil, nil, system.Failure(c.doing(), once.ErrStalled)
 	}
 	m, err = c.create(ctx, e, payer, body)
 	return m, nil, err
@@ -148,7 +148,7 @@ func (c *creation) create(ctx context.Context, e *estimate, payer reference, bod
 func (c *creation) send(ctx context.Context, effect *once.Effect, path string, body []byte, doing string, out any) error {
 	// The token comes first: asking for one in between would use up the time that the fence allows.
 	if _, err := c.client.tokens.get(ctx, ""); err != nil {
-		return failure(doing, err)
+		return system.Failure(doing, err)
 	}
 	return effect.Send(ctx, doing, func(ctx context.Context, f *once.Fence) error {
 		return c.client.call(ctx, http.MethodPost, path, body, f, out)

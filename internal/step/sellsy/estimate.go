@@ -9,6 +9,8 @@ import (
 	"net/http"
 	"strconv"
 	"time"
+
+	"relais/internal/step/rest"
 )
 
 // reference names an object of the account.
@@ -108,7 +110,7 @@ func (c *client) estimate(ctx context.Context, id int64) (*estimate, error) {
 		return nil, err
 	}
 	if e.ID != id {
-		return nil, &netError{cause: fmt.Errorf("asked for estimate %d, Sellsy answered with %d", id, e.ID), status: http.StatusOK}
+		return nil, rest.Unreadable("asked for estimate %d, Sellsy answered with %d", id, e.ID)
 	}
 	return &e, nil
 }

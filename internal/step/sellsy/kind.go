@@ -109,6 +109,6 @@ type Hook = once.Hook
 // SetHook sets the hook of a connection that a ConnectionKind opened. It is for tests.
 func SetHook(connection any, hook Hook) {
 	if c, ok := connection.(*Connection); ok {
-		c.hook = hook
+		c.rules.Hook = hook
 	}
 }

@@ -3,12 +3,12 @@ package sellsy
 import (
 	"context"
 	"encoding/json"
-	"errors"
-	"fmt"
 	"net/http"
 	"net/url"
 	"strconv"
 	"time"
+
+	"relais/internal/step/rest"
 )
 
 const (
@@ -52,7 +52,7 @@ func (c *client) lookUp(ctx context.Context, e *estimate, payer reference) (foun
 			return found{}, err
 		}
 		if page.Data == nil {
-			return found{}, &netError{cause: errors.New("the search's answer has no data"), status: http.StatusOK}
+			return found{}, rest.Unreadable("the search's answer has no data")
 		}
 		fresh := all.sort(*page.Data, e.ID, seen)
 		next := cursor(page.Pagination.Offset)
@@ -64,11 +64,11 @@ func (c *client) lookUp(ctx context.Context, e *estimate, payer reference) (foun
 		}
 		if stuck {
 			// A full page that leads nowhere: what comes behind it can't be seen, so nothing is certain.
-			return found{}, &netError{cause: errors.New("the search's pages don't end"), status: http.StatusOK}
+			return found{}, rest.Unreadable("the search's pages don't end")
 		}
 		offset = next
 	}
-	return found{}, &netError{cause: fmt.Errorf("the search has more than %d pages", maxPages), status: http.StatusOK}
+	return found{}, rest.Unreadable("the search has more than %d pages", maxPages)
 }
 
 // sort adds the estimate's own invoices, and tells whether the page held any that wasn't seen before.

@@ -18,7 +18,7 @@ func TestShortPagesAreReadToTheEnd(t *testing.T) {
 		}
 		id := b.estimate(sandbox.Estimate{})
 		made := b.handMade(id, nil)
-		b.account.client.http = &http.Client{Transport: shortPages{b.account.client.http.Transport}}
+		b.account.client.api.HTTP = &http.Client{Transport: shortPages{b.account.client.api.HTTP.Transport}}
 		out := b.drive(b.book.Deliver(t), with(id))
 		if out.result["status"] != statusExisting || out.result["id"] != made || len(b.invoices(id)) != 1 {
 			t.Errorf("ended with %v %v, invoices %v", out.result, out.dead, b.invoices(id))

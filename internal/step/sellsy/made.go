@@ -9,6 +9,7 @@ import (
 
 	"relais/internal/core"
 	"relais/internal/step"
+	"relais/internal/step/rest"
 )
 
 const (
@@ -104,11 +105,11 @@ func (c *creation) recorded(ctx context.Context, result json.RawMessage) (*made,
 	}
 	inv, err := c.client.invoice(ctx, id)
 	if err != nil {
-		return nil, failure(fmt.Sprintf("read invoice %d, which is the invoice of estimate %d by hand", id, c.id), err)
+		return nil, system.Failure(fmt.Sprintf("read invoice %d, which is the invoice of estimate %d by hand", id, c.id), err)
 	}
 	e, err := c.client.estimate(ctx, c.id)
 	if err != nil {
-		return nil, failure(fmt.Sprintf("read estimate %d", c.id), err)
+		return nil, system.Failure(fmt.Sprintf("read estimate %d", c.id), err)
 	}
 	return newMade(statusExisting, inv, e), nil
 }
@@ -132,7 +133,7 @@ func (c *client) invoice(ctx context.Context, id int64) (*invoice, error) {
 	var inv invoice
 	err := c.read(ctx, http.MethodGet, "/invoices/"+strconv.FormatInt(id, 10), nil, &inv)
 	if err == nil && inv.ID != id {
-		err = &netError{cause: fmt.Errorf("asked for invoice %d, Sellsy answered with %d", id, inv.ID), status: http.StatusOK}
+		err = rest.Unreadable("asked for invoice %d, Sellsy answered with %d", id, inv.ID)
 	}
 	if err != nil {
 		return nil, err

@@ -96,7 +96,7 @@ func TestACrashAtAnyPointMakesOneInvoice(t *testing.T) {
 					id := b.estimate(sandbox.Estimate{})
 					b.misbehave(day.fault)
 					crashed := false
-					b.account.hook = func(p Point) error {
+					b.account.rules.Hook = func(p Point) error {
 						if p == point && !crashed {
 							crashed = true
 							return errCrash
@@ -119,7 +119,7 @@ func TestCrashingAtEveryPointInTurnMakesOneInvoice(t *testing.T) {
 		for _, p := range points {
 			left[p] = 2
 		}
-		b.account.hook = func(p Point) error {
+		b.account.rules.Hook = func(p Point) error {
 			if left[p] > 0 {
 				left[p]--
 				return errCrash
@@ -136,7 +136,7 @@ func TestALookUpIsNotTrustedForLong(t *testing.T) {
 		b := newBench(t, k, sandbox.Options{})
 		id := b.estimate(sandbox.Estimate{})
 		stopped := false
-		b.account.hook = func(p Point) error {
+		b.account.rules.Hook = func(p Point) error {
 			if p == PointBefore && !stopped {
 				stopped = true
 				b.handMade(id, nil)
@@ -177,7 +177,7 @@ func stall(t *testing.T, k oncetest.Book, fault string, point Point, takenOver b
 	stalled, goOn := make(chan struct{}), make(chan struct{})
 	stopped := *b.account // the other node has its own memory
 	hit := false
-	stopped.hook = func(p Point) error {
+	stopped.rules.Hook = func(p Point) error {
 		if p == point && !hit {
 			hit = true
 			close(stalled)
@@ -321,7 +321,7 @@ func TestASecondInvoiceIsAlarmed(t *testing.T) {
 	forBooks(t, func(t *testing.T, k oncetest.Book) {
 		b := newBench(t, k, sandbox.Options{})
 		id := b.estimate(sandbox.Estimate{})
-		b.account.hook = func(p Point) error {
+		b.account.rules.Hook = func(p Point) error {
 			if p == PointAnswered {
 				b.handMade(id, nil)
 			}
@@ -379,13 +379,13 @@ func TestNobodyLooksBeforeTheInvoiceHadTimeToAppear(t *testing.T) {
 		}
 		sent := time.Now()
 		searches := b.sellsy.Requests("POST", "/v2/invoices/search")
-		pass(defaultSettle / 2) // a replay, too early
+		pass(b.account.rules.Settle / 2) // a replay, too early
 		_, err := b.attempt(b.book.Hold(t, delivery), b.account, with(id))
 		var f *step.Failure
 		if !errors.As(err, &f) || f.Disposition != step.Wait || f.Reason != core.ReasonSettling {
 			t.Fatalf("too early: %v", err)
 		}
-		if left := defaultSettle - time.Since(sent); f.After > left+time.Second || f.After < left-time.Second {
+		if left := b.account.rules.Settle - time.Since(sent); f.After > left+time.Second || f.After < left-time.Second {
 			t.Errorf("it waits %v, and %v are left", f.After, left)
 		}
 		if b.sellsy.Requests("POST", "/v2/invoices/search") != searches {
@@ -424,11 +424,11 @@ func TestASettleThatIsRaisedMeanwhileEnds(t *testing.T) {
 		if attempt() == nil {
 			t.Fatal("a lost request was taken for success")
 		}
-		pass(defaultSettle)
+		pass(b.account.rules.Settle)
 		if attempt() == nil { // notes that nothing was found
 			t.Fatal("one look-up decided")
 		}
-		b.account.settle = 10 * time.Minute
+		b.account.rules.Settle = 10 * time.Minute
 		b.oneInvoice(id, b.drive(delivery, with(id)))
 	})
 }

@@ -31,7 +31,7 @@ func (c *creation) validate(ctx context.Context, m *made) error {
 	// Unlike a search, reading an invoice by its id doesn't lag: its status decides at once.
 	inv, err := c.client.invoice(ctx, m.ID)
 	if err != nil {
-		return failure("read invoice "+id, err)
+		return system.Failure("read invoice "+id, err)
 	}
 	if inv.Status == "draft" {
 		if effect.WasSent() {

@@ -61,13 +61,7 @@ func Connection(e *egress.Egress) step.ConnectionKind {
 			}
 			return &connection{address: config.NewSecret(u.String()), egress: e}, nil
 		},
-		Hosts: func(settings map[string]any) []string {
-			u, err := webhook(settings)
-			if err != nil {
-				return nil
-			}
-			return []string{u.Scheme + "://" + u.Host}
-		},
+		Hosts: func(settings map[string]any) []string { return step.Hosts(webhook(settings)) },
 	}
 }
 
@@ -93,8 +87,8 @@ func webhook(settings map[string]any) (*url.URL, error) {
 	if secret, ok := settings["webhook_url"].(config.Secret); ok {
 		text = secret.Reveal()
 	}
-	u, err := url.Parse(text)
-	if err != nil || u.Host == "" || u.User != nil || u.Scheme != "https" && u.Scheme != "http" {
+	u := step.Address(text)
+	if u == nil {
 		return nil, errors.New("webhook_url is not an address such as https://hooks.slack.com/services/…")
 	}
 	return u, nil
