@@ -78,17 +78,51 @@ func (e *eventsList) Run(p *program) error {
 	source, typ := sourceAndType(e.Source, e.Type)
 	q := e.query().set("source", source).set("type", typ).time("since", e.Since).time("until", e.Until).flag("repeats", e.Repeats)
 	return p.with(func(c *client) error {
-		var list api.List[api.Event]
-		if err := c.get("/events", url.Values(q), &list); err != nil {
+		list, err := e.get(p, c, q.set("where", e.Where))
+		if list == nil {
 			return err
 		}
-		return show(p, e.output, &list, p.eventTable)
+		if shown := show(p, e.output, list, p.eventTable); err == nil {
+			err = shown
+		}
+		return err
 	})
 }
 
-func (p *program) eventTable(list *api.List[api.Event]) error {
+// get asks for a page; with a condition in as many requests as it takes, and tells after each how far it is. What was found
+// before an error, an interruption for instance, is returned with it.
+func (e *eventsList) get(p *program, c *client, q query) (*api.Events, error) {
+	var sum *api.Events
+	for {
+		var more api.Events
+		if err := c.get("/events", url.Values(q), &more); err != nil {
+			return sum, err
+		}
+		if sum == nil {
+			sum = &more
+		} else {
+			sum.Items, sum.NextCursor = append(sum.Items, more.Items...), more.NextCursor
+			sum.Read, sum.Undecided = sum.Read+more.Read, sum.Undecided+more.Undecided
+			if sum.UndecidedExample == "" {
+				sum.UndecidedExample = more.UndecidedExample
+			}
+		}
+		left := e.Limit - len(sum.Items)
+		if e.Where == "" || left <= 0 || sum.NextCursor == "" {
+			return sum, nil
+		}
+		p.complain("%s\n", p.lang.say("events_so_far", p.number(int64(sum.Read)), p.number(int64(len(sum.Items))), sum.NextCursor))
+		q.set("cursor", sum.NextCursor).set("limit", strconv.Itoa(left))
+	}
+}
+
+func (p *program) eventTable(list *api.Events) error {
+	if list.Undecided > 0 {
+		p.say("events_undecided", p.number(int64(list.Undecided)), oneLine(list.UndecidedExample))
+	}
 	if len(list.Items) == 0 {
 		p.say("no_events")
+		p.more(list.NextCursor)
 		return nil
 	}
 	rows := make([][]string, len(list.Items))

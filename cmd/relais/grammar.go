@@ -102,6 +102,7 @@ type eventsList struct {
 	Source  string `placeholder:"${ph_name}" help:"${flag_source}"`
 	Type    string `placeholder:"${ph_pattern}" help:"${flag_type}"`
 	Repeats bool   `help:"${flag_repeats}"`
+	Where   string `placeholder:"${ph_cel}" help:"${flag_where}"`
 	span
 	page
 }

@@ -72,8 +72,8 @@ Codes de sortie : 0 fait, 1 refusé ou échoué, 2 ligne de commande erronée, 3
 		"Exemple :\n\n  relais effects --state unknown",
 	},
 	"events list": {
-		"Examples:\n\n  relais events\n  relais events list --source sellsy --type 'estimate.*' --since 2h\n  relais events --json | jq '.items[].id'",
-		"Exemples :\n\n  relais events\n  relais events list --source sellsy --type 'estimate.*' --since 2h\n  relais events --json | jq '.items[].id'",
+		"--where reads the events with their bodies, newest first, until --limit are found: give --source or --since where there are many. How far it is stands on the standard error, every 10,000 events.\n\nExamples:\n\n  relais events\n  relais events list --source sellsy --type 'estimate.*' --since 2h\n  relais events --where 'event.data.amount > 1000' --since 1d\n  relais events --json | jq '.items[].id'",
+		"--where lit les événements et leurs corps, du plus récent au plus ancien, jusqu'à en trouver --limit : donnez --source ou --since quand il y en a beaucoup. L'avancement est écrit sur la sortie d'erreur tous les 10 000 événements.\n\nExemples :\n\n  relais events\n  relais events list --source sellsy --type 'estimate.*' --since 2h\n  relais events --where 'event.data.amount > 1000' --since 1d\n  relais events --json | jq '.items[].id'",
 	},
 	"events show": {
 		"Example:\n\n  relais events show evt_0192f0c1a2b37c5d8e9f001122334455 --body",

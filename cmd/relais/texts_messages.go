@@ -122,6 +122,8 @@ var messages = map[string]text{
 	"hint_unknown":          {"Look in the other system, then: relais effects resolve %s --done ID, or relais effects resolve %s --absent", "Regardez dans l'autre système, puis : relais effects resolve %s --done ID, ou relais effects resolve %s --absent"},
 	"step_result":           {"  step %s: %s", "  étape %s : %s"},
 	"replay_to":             {"  %s to %s", "  %s vers %s"},
+	"events_so_far":         {"%s looked at, %s found; to go on from here: --cursor %s", "%s examinés, %s trouvés ; pour reprendre ici : --cursor %s"},
+	"events_undecided":      {"Left out because the condition could not be evaluated on them: %s, for instance %s", "Écartés car la condition n'a pas pu y être évaluée : %s, par exemple %s"},
 	"replay_so_far":         {"%s so far; to go on from here: --all --after %s", "%s jusqu'ici ; pour reprendre ici : --all --after %s"},
 
 	"head_events":     {"EVENT|RECEIVED|SOURCE|TYPE|", "ÉVÉNEMENT|REÇU|SOURCE|TYPE|"},

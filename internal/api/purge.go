@@ -98,41 +98,27 @@ func (s *server) choosePurge(ctx context.Context, p *Purge) ([]core.EventID, *Pu
 // eventsWhere reads every event that the filter takes, repeats included (they hold the same person's
 // data), a page at a time.
 func (s *server) eventsWhere(ctx context.Context, p *Purge, result *Purged) ([]core.EventID, error) {
-	holds, err := s.Where(p.Where)
+	holds, err := s.condition("body.where", p.Where)
 	if err != nil {
-		return nil, at("body.where", asInvalid(err))
+		return nil, err
 	}
 	types, err := pattern("body.type", p.Type)
 	if err != nil {
 		return nil, err
 	}
-	filter := store.EventFilter{Source: p.Source, Type: types, Since: p.Since, Until: p.Until, Repeats: true, Limit: scanPage, Body: true}
 	var ids []core.EventID
-	for {
-		page, err := s.Store.Events(ctx, filter)
-		if err != nil {
-			return nil, err
+	var without undecided
+	filter := store.EventFilter{Source: p.Source, Type: types, Since: p.Since, Until: p.Until, Repeats: true, Body: true}
+	err = s.scan(ctx, filter, func(event *core.Event) (bool, error) {
+		result.Read++
+		ok, err := without.chosen(ctx, holds, event)
+		if ok {
+			ids = append(ids, event.ID)
 		}
-		for i := range page {
-			result.Read++
-			ok, err := holds(ctx, &page[i])
-			switch {
-			case err != nil && ctx.Err() != nil:
-				return nil, ctx.Err()
-			case err != nil:
-				result.Undecided++
-				if result.UndecidedExample == "" {
-					result.UndecidedExample = page[i].ID.String() + ": " + err.Error()
-				}
-			case ok:
-				ids = append(ids, page[i].ID)
-			}
-		}
-		if len(page) < scanPage {
-			return ids, nil
-		}
-		filter.Before = page[len(page)-1].Seq
-	}
+		return false, err
+	})
+	result.Undecided, result.UndecidedExample = without.count, without.example
+	return ids, err
 }
 
 // purgeIDs deletes in small transactions; where one of a batch is running, the others still go.

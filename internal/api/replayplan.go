@@ -54,8 +54,8 @@ func (p *replayPlan) choose(ctx context.Context) error {
 	}
 	if in.Where != "" {
 		var err error
-		if p.holds, err = p.server.Where(in.Where); err != nil {
-			return at("body.where", asInvalid(err))
+		if p.holds, err = p.server.condition("body.where", in.Where); err != nil {
+			return err
 		}
 	}
 	switch {
@@ -270,30 +270,20 @@ func (p *replayPlan) filteredEvents(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	f := store.EventFilter{Source: p.in.Source, Type: types, Since: p.in.Since, Until: p.in.Until, Limit: scanPage, Body: p.holds != nil}
+	f := store.EventFilter{Source: p.in.Source, Type: types, Since: p.in.Since, Until: p.in.Until, Body: p.holds != nil}
 	var chosen []core.EventID
-	for ended := false; !ended; {
-		page, err := p.server.Store.Events(ctx, f)
-		if err != nil {
-			return err
+	err = p.server.scan(ctx, f, func(event *core.Event) (enough bool, err error) {
+		if event.Seq <= after {
+			return true, nil
 		}
-		for i := 0; i < len(page) && !ended; i++ {
-			if page[i].Seq <= after {
-				ended = true
-				break
-			}
-			take, err := p.satisfies(ctx, &page[i])
-			if err != nil {
-				return err
-			}
-			if take {
-				chosen, ended = choose(p, chosen, page[i].ID)
-			}
+		take, err := p.satisfies(ctx, event)
+		if take {
+			chosen, enough = choose(p, chosen, event.ID)
 		}
-		if ended = ended || len(page) < scanPage; ended {
-			break
-		}
-		f.Before = page[len(page)-1].Seq
+		return enough, err
+	})
+	if err != nil {
+		return err
 	}
 	if chosen = within(p, chosen); p.out.Truncated && p.in.Oldest {
 		p.out.Next = chosen[0].String()
