@@ -25,8 +25,10 @@ var order = map[string][]string{
 	"internal/store/sqlite":    {"internal/core", "internal/store"},
 	"internal/store/postgres":  {"internal/core", "internal/store"},
 	"internal/store/storetest": {"internal/core", "internal/store"},
+	// It runs other people's servers, and knows none of relais.
+	"internal/testserver": {},
 	// It knows PostgreSQL's programs and none of relais.
-	"internal/store/postgres/pgtest": {},
+	"internal/store/postgres/pgtest": {"internal/testserver"},
 	"internal/store/spool":           {"internal/core", "internal/store"},
 
 	"internal/egress": {"internal/core"},
@@ -53,7 +55,7 @@ var order = map[string][]string{
 	"internal/step/slack":    stepKind,
 	"internal/step/sqlstep":  stepKind,
 	// It knows MariaDB's programs and none of relais.
-	"internal/step/sqlstep/mysqltest": {"internal/egress/certtest"},
+	"internal/step/sqlstep/mysqltest": {"internal/egress/certtest", "internal/testserver"},
 	"internal/step/email":             stepKind,
 	// It knows a mail server's program and none of relais.
 	"internal/step/email/mailtest": {},

@@ -15,6 +15,8 @@ import (
 	"testing"
 
 	"github.com/jackc/pgx/v5"
+
+	"relais/internal/testserver"
 )
 
 // Bouncer puts PgBouncer in transaction mode before a database, and returns the URL through it. What a
@@ -28,7 +30,7 @@ func Bouncer(t testing.TB, database string) string {
 	}
 	t.Cleanup(func() {
 		// Killed: it keeps nothing, and what its other signals wait for depends on its version.
-		err := errors.Join(proc.end(syscall.SIGKILL), os.RemoveAll(filepath.Dir(proc.log)))
+		err := errors.Join(proc.End(syscall.SIGKILL), os.RemoveAll(filepath.Dir(proc.Log)))
 		if err != nil {
 			t.Errorf("pgtest: stop PgBouncer: %v", err)
 		}
@@ -36,7 +38,7 @@ func Bouncer(t testing.TB, database string) string {
 	return through
 }
 
-func startBouncer(database string) (string, *process, error) {
+func startBouncer(database string) (string, *testserver.Process, error) {
 	program, err := findBouncer()
 	if err != nil {
 		return "", nil, err
@@ -52,7 +54,7 @@ func startBouncer(database string) (string, *process, error) {
 	// Another process may take the port between the choice and its use.
 	for range 5 {
 		var port int
-		if port, err = freePort(); err != nil {
+		if port, err = testserver.FreePort(); err != nil {
 			return "", nil, err
 		}
 		through := url.URL{
@@ -62,7 +64,6 @@ func startBouncer(database string) (string, *process, error) {
 			Path:     "/" + to.Database,
 			RawQuery: "sslmode=disable",
 		}
-		// The folder's janitor knows the file by this name.
 		ini := filepath.Join(dir, "bouncer.ini")
 		if err = os.WriteFile(ini, bouncerSettings(to, dir, port), 0o600); err != nil {
 			return "", nil, err
@@ -72,14 +73,14 @@ func startBouncer(database string) (string, *process, error) {
 				return "", nil, err
 			}
 		}
-		var proc *process
-		if proc, err = launch(as, filepath.Join(dir, "log"), program, ini); err != nil {
+		var proc *testserver.Process
+		if proc, err = testserver.Launch(as, filepath.Join(dir, "log"), program, ini); err != nil {
 			return "", nil, err
 		}
-		if err = proc.await(through.String()); err == nil {
+		if err = proc.Await(connects(through.String())); err == nil {
 			return through.String(), proc, nil
 		}
-		err = errors.Join(err, proc.end(syscall.SIGKILL))
+		err = errors.Join(err, proc.End(syscall.SIGKILL))
 	}
 	return "", nil, fmt.Errorf("start PgBouncer: %w", err)
 }

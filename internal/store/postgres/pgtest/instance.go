@@ -7,7 +7,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"net"
 	"net/url"
 	"os"
@@ -19,6 +18,8 @@ import (
 	"testing"
 
 	"github.com/jackc/pgx/v5"
+
+	"relais/internal/testserver"
 )
 
 // superuser owns everything on a throw-away server, and needs no password there.
@@ -34,8 +35,13 @@ type Instance struct {
 	port int
 
 	mu   sync.Mutex
-	proc *process // nil while stopped
+	proc *testserver.Process // nil while stopped
 	dbs  map[string]bool
+}
+
+// subfolder is for a server of ours: PostgreSQL and PgBouncer refuse to be root.
+func subfolder(prefix string) (string, *syscall.Credential, error) {
+	return testserver.Folder(prefix, "postgres", "nobody")
 }
 
 // Server starts a server of the test's own, which ends with the test.
@@ -84,7 +90,7 @@ func (s *Instance) Stop(immediate bool) {
 	if immediate {
 		sig = syscall.SIGQUIT
 	}
-	if err := s.proc.end(sig); err != nil {
+	if err := s.proc.End(sig); err != nil {
 		s.t.Errorf("pgtest: stop the server: %v", err)
 	}
 	s.proc = nil
@@ -119,7 +125,7 @@ func (s *Instance) Pause() {
 	if s.proc == nil {
 		return
 	}
-	if err := s.proc.pause(); err != nil {
+	if err := s.proc.Pause(); err != nil {
 		s.t.Fatalf("pgtest: pause the server: %v", err)
 	}
 }
@@ -132,7 +138,7 @@ func (s *Instance) Resume() {
 	if s.proc == nil {
 		return
 	}
-	if err := s.proc.resume(); err != nil {
+	if err := s.proc.Resume(); err != nil {
 		s.t.Fatalf("pgtest: resume the server: %v", err)
 	}
 }
@@ -173,7 +179,7 @@ func newInstance() (*Instance, error) {
 	}
 	// Another process may take the port between the choice and its use.
 	for range 5 {
-		if s.port, err = freePort(); err != nil {
+		if s.port, err = testserver.FreePort(); err != nil {
 			return nil, err
 		}
 		if err = s.start(); err == nil {
@@ -223,38 +229,26 @@ func (s *Instance) url(db string) string {
 }
 
 func (s *Instance) start() error {
-	proc, err := launch(s.as, filepath.Join(s.dir, "log"), filepath.Join(s.bin, "postgres"),
+	proc, err := testserver.Launch(s.as, filepath.Join(s.dir, "log"), filepath.Join(s.bin, "postgres"),
 		"-D", s.data(), "-k", "", "-h", "127.0.0.1", "-p", strconv.Itoa(s.port),
 		"-c", "max_connections=200", "-c", "logging_collector=off")
 	if err != nil {
 		return err
 	}
-	if err := proc.await(s.url("postgres")); err != nil {
-		return errors.Join(err, proc.end(syscall.SIGQUIT))
+	if err := proc.Await(connects(s.url("postgres"))); err != nil {
+		return errors.Join(err, proc.End(syscall.SIGQUIT))
 	}
 	s.proc = proc
 	return nil
 }
 
-// freePort chooses a port below those that systems give to outgoing connections, so that nobody gets it
-// while a test's server is stopped.
-func freePort() (int, error) {
-	var err error
-	for range 50 {
-		port := 15000 + rand.IntN(17000)
-		var l net.Listener
-		if l, err = (&net.ListenConfig{}).Listen(context.Background(), "tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port))); err == nil {
-			return port, l.Close()
-		}
-	}
-	return 0, fmt.Errorf("find a free port: %w", err)
-}
-
 // connects says whether a database takes connections now.
-func connects(ctx context.Context, url string) error {
-	conn, err := pgx.Connect(ctx, url)
-	if err != nil {
-		return err
+func connects(url string) func(context.Context) error {
+	return func(ctx context.Context) error {
+		conn, err := pgx.Connect(ctx, url)
+		if err != nil {
+			return err
+		}
+		return conn.Close(ctx)
 	}
-	return conn.Close(ctx)
 }

@@ -1,12 +1,14 @@
 //go:build unix
 
-package pgtest
+package testserver
 
 import (
 	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -20,16 +22,16 @@ const (
 	stopTimeout  = time.Minute
 )
 
-// process is a server that runs.
-type process struct {
+// Process is a server that runs.
+type Process struct {
 	cmd  *exec.Cmd
-	log  string
+	Log  string        // the file of what it writes
 	done chan struct{} // closed when it has ended
 }
 
-// launch starts a program as the servers' user, with its output in a file: a pipe would keep go test
+// Launch starts a program as the servers' user, with its output in a file: a pipe would keep go test
 // waiting for it.
-func launch(as *syscall.Credential, log string, program string, args ...string) (*process, error) {
+func Launch(as *syscall.Credential, log string, program string, args ...string) (*Process, error) {
 	out, err := os.OpenFile(log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600) //nolint:gosec // our own folder
 	if err != nil {
 		return nil, err
@@ -43,7 +45,7 @@ func launch(as *syscall.Credential, log string, program string, args ...string) 
 	if err := cmd.Start(); err != nil {
 		return nil, err
 	}
-	p := &process{cmd: cmd, log: log, done: make(chan struct{})}
+	p := &Process{cmd: cmd, Log: log, done: make(chan struct{})}
 	go func() {
 		defer close(p.done)
 		_ = cmd.Wait() // how it ended is in its log
@@ -51,16 +53,16 @@ func launch(as *syscall.Credential, log string, program string, args ...string) 
 	return p, nil
 }
 
-func (p *process) pid() int { return p.cmd.Process.Pid }
+func (p *Process) pid() int { return p.cmd.Process.Pid }
 
-// await returns when a database takes connections through the process.
-func (p *process) await(url string) error {
+// Await returns when the server is ready, as ready tells.
+func (p *Process) Await(ready func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
 	defer cancel()
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		err := connects(ctx, url)
+		err := ready(ctx)
 		if err == nil {
 			return p.alive()
 		}
@@ -74,8 +76,22 @@ func (p *process) await(url string) error {
 	}
 }
 
+// FreePort chooses a port below those that systems give to outgoing connections, so that nobody gets it
+// while a test's server is stopped. Another process may take it before it is used.
+func FreePort() (int, error) {
+	var err error
+	for range 50 {
+		port := 15000 + rand.IntN(17000)
+		var l net.Listener
+		if l, err = (&net.ListenConfig{}).Listen(context.Background(), "tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port))); err == nil {
+			return port, l.Close()
+		}
+	}
+	return 0, fmt.Errorf("find a free port: %w", err)
+}
+
 // alive tells a server that answers from another one on its port.
-func (p *process) alive() error {
+func (p *Process) alive() error {
 	select {
 	case <-p.done:
 		return fmt.Errorf("%s ended at once:\n%s", filepath.Base(p.cmd.Path), p.tail())
@@ -84,8 +100,8 @@ func (p *process) alive() error {
 	}
 }
 
-// end sends a signal and waits until the process is gone; one that doesn't go is killed.
-func (p *process) end(sig syscall.Signal) error {
+// End sends a signal and waits until the process is gone; one that doesn't go is killed.
+func (p *Process) End(sig syscall.Signal) error {
 	if err := p.cmd.Process.Signal(sig); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		return err
 	}
@@ -102,8 +118,8 @@ func (p *process) end(sig syscall.Signal) error {
 }
 
 // tail is the end of the log, for messages.
-func (p *process) tail() string {
-	text, err := os.ReadFile(p.log)
+func (p *Process) tail() string {
+	text, err := os.ReadFile(p.Log)
 	if err != nil {
 		return err.Error()
 	}
@@ -111,8 +127,8 @@ func (p *process) tail() string {
 	return string(bytes.Join(lines[max(0, len(lines)-20):], []byte("\n")))
 }
 
-// pause stops the process and its children. The process comes first: a stopped one makes no more of them.
-func (p *process) pause() error {
+// Pause stops the process and its children. The process comes first: a stopped one makes no more of them.
+func (p *Process) Pause() error {
 	if err := p.cmd.Process.Signal(syscall.SIGSTOP); err != nil {
 		return err
 	}
@@ -136,15 +152,15 @@ func (p *process) pause() error {
 	return p.signalChildren(syscall.SIGSTOP)
 }
 
-// resume is pause undone. The children come first: the process may act on what it waited for.
-func (p *process) resume() error {
+// Resume is Pause undone. The children come first: the process may act on what it waited for.
+func (p *Process) Resume() error {
 	if err := p.signalChildren(syscall.SIGCONT); err != nil {
 		return err
 	}
 	return p.cmd.Process.Signal(syscall.SIGCONT)
 }
 
-func (p *process) signalChildren(sig syscall.Signal) error {
+func (p *Process) signalChildren(sig syscall.Signal) error {
 	children, err := childrenOf(p.pid())
 	if err != nil {
 		return err

@@ -1,6 +1,9 @@
 //go:build unix
 
-package pgtest
+// Package testserver runs other people's servers for tests: programs of this machine, as an unprivileged user,
+// with their files in a temporary folder. They end with the test process, however that ends, and the folder
+// goes with them.
+package testserver
 
 import (
 	"context"
@@ -12,6 +15,7 @@ import (
 	"os/user"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -49,7 +53,7 @@ type root struct {
 var folder = sync.OnceValues(makeFolder)
 
 func makeFolder() (root, error) {
-	prefix := "relais-pg-" + strconv.Itoa(os.Getuid()) + "-"
+	prefix := "relais-test-" + strconv.Itoa(os.Getuid()) + "-"
 	sweep(prefix)
 	dir, err := os.MkdirTemp("", prefix)
 	if err != nil {
@@ -123,12 +127,13 @@ func lock(dir string) (*os.File, error) {
 	return f, nil
 }
 
-// unprivileged is the user that servers run as: PostgreSQL and PgBouncer refuse to be root.
-func unprivileged() (*syscall.Credential, error) {
+// unprivileged is whom servers run as, since they refuse to be root: the first of the users that this machine
+// has; nil where this process isn't root either.
+func unprivileged(users []string) (*syscall.Credential, error) {
 	if os.Geteuid() != 0 {
 		return nil, nil
 	}
-	for _, name := range []string{"postgres", "nobody"} {
+	for _, name := range users {
 		found, err := user.Lookup(name)
 		if err != nil {
 			continue
@@ -143,16 +148,18 @@ func unprivileged() (*syscall.Credential, error) {
 		}
 		return &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}, nil
 	}
-	return nil, errors.New("running as root, and there is no user postgres or nobody to run a server as")
+	return nil, fmt.Errorf("running as root, and there is no user %s to run a server as", strings.Join(users, " or "))
 }
 
-// subfolder makes a folder that belongs to the servers' user.
-func subfolder(prefix string) (string, *syscall.Credential, error) {
+// Folder makes a folder for a server, and says whom the server is to run as: the folder belongs to the first of
+// these users that there is, and to this process's own where that isn't root. Servers have their working folder
+// in there: by that they are found at the end.
+func Folder(prefix string, users ...string) (string, *syscall.Credential, error) {
 	root, err := folder()
 	if err != nil {
 		return "", nil, fmt.Errorf("make a folder: %w", err)
 	}
-	as, err := unprivileged()
+	as, err := unprivileged(users)
 	if err != nil {
 		return "", nil, err
 	}
