@@ -45,8 +45,8 @@ type readiness struct {
 	Warnings []string `json:"warnings"`
 }
 
-// Ready answers whether requests should be sent here: 503 with the reasons while relais starts, stops,
-// or can't store.
+// Ready answers whether requests should be sent here: 503 with the reasons while relais starts, stops, or
+// has neither its database nor a spool with room to store them in.
 func Ready(state func() State) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		now := state()

@@ -396,8 +396,12 @@ func (a *App) state() api.State {
 	if a.warnings != nil {
 		state.Warnings = a.warnings()
 	}
-	if away := a.away(time.Now()); away != "" {
-		state.Warnings = append(slices.Clip(state.Warnings), away)
+	if away, stores := a.away(time.Now()); away != "" {
+		if stores {
+			state.Warnings = append(slices.Clip(state.Warnings), away)
+		} else {
+			state.Reasons = append(slices.Clip(state.Reasons), away)
+		}
 	}
 	if err := a.unread(); err != nil {
 		state.Warnings = append(slices.Clip(state.Warnings), err.Error())
@@ -410,6 +414,7 @@ func (a *App) watchStore() {
 		s, err := a.store.Stats(ctx)
 		return telemetry.Figures(s), err
 	}, time.Now)
+	a.metrics.WatchReady(func() bool { return len(a.state().Reasons) == 0 })
 	a.metrics.WatchStanding(a.standing, func() (telemetry.Disk, error) { return diskOf(a.options.Data) })
 }
 

@@ -58,14 +58,15 @@ func (o *outage) now() (since time.Time, why string) {
 	return o.since, o.why
 }
 
-// away is what /ready says of a database that is away; "" while it is there.
-func (a *App) away(now time.Time) string {
+// away is what /ready says of a database that is away, "" while it is there, and whether this node takes in all the
+// same what it is there for: webhooks into its spool, or none because it is a worker.
+func (a *App) away(now time.Time) (told string, takes bool) {
 	if a.outage == nil {
-		return ""
+		return "", true
 	}
 	since, why := a.outage.now()
 	if since.IsZero() {
-		return ""
+		return "", true
 	}
 	form := time.TimeOnly
 	if now.Sub(since) > 12*time.Hour {
@@ -74,13 +75,13 @@ func (a *App) away(now time.Time) string {
 	webhooks := "webhooks are answered with 503, "
 	switch {
 	case a.options.role() == RoleWorker:
-		webhooks = ""
+		webhooks, takes = "", true
 	case a.spool != nil && spoolFull(a.spool.Status()):
 		webhooks = "the spool is full, " + webhooks
 	case a.spool != nil:
-		webhooks = fmt.Sprintf("webhooks go to the spool (%d wait), ", a.spool.Status().Events)
+		webhooks, takes = fmt.Sprintf("webhooks go to the spool (%d wait), ", a.spool.Status().Events), true
 	}
-	return fmt.Sprintf("PostgreSQL is away since %s (%s): %snothing is delivered", since.Format(form), why, webhooks)
+	return fmt.Sprintf("PostgreSQL is away since %s (%s): %snothing is delivered", since.Format(form), why, webhooks), takes
 }
 
 // accepts is what becomes of webhooks while the database is away, for whoever asked for what only it knows; ""

@@ -57,6 +57,34 @@ func TestReadyTellsThatTheDatabaseIsAway(t *testing.T) {
 	}
 }
 
+// TestNotReadyWhereNothingTakesWebhooks: without a spool, a load balancer is told to send them to another node, and that it
+// may send them here again.
+func TestNotReadyWhereNothingTakesWebhooks(t *testing.T) {
+	t.Parallel()
+	server := pgtest.Server(t)
+	r := start(t, t.TempDir(), "ingest: {spool: off}\nstore: \""+server.URL("postgres")+"\"\n"+aSource+oneRoute, nil)
+	answers := func(path string, want int, words string) func() bool {
+		expected := regexp.MustCompile(words)
+		return func() bool {
+			status, text := r.get("http://" + r.at.Admin + path)
+			return status == want && expected.MatchString(text)
+		}
+	}
+	if !answers("/ready", http.StatusOK, `"reasons":\[\]`)() || !answers("/metrics", http.StatusOK, `(?m)^relais_ready 1$`)() {
+		t.Fatal("it isn't ready")
+	}
+	server.Stop(true)
+	r.until("a refused webhook", func() bool { return r.send("other") == http.StatusServiceUnavailable })
+	r.until("503 from /ready", answers("/ready", http.StatusServiceUnavailable,
+		`"not ready","reasons":\["PostgreSQL is away since \d\d:\d\d:\d\d \([^)]+\): webhooks are answered with 503, nothing is delivered"\]`))
+	if !answers("/metrics", http.StatusOK, `(?m)^relais_ready 0$`)() || !answers("/health", http.StatusOK, `"ok"`)() {
+		t.Error("the metric says that it is ready, or it isn't healthy: a restart would mend nothing")
+	}
+	server.Start()
+	r.until("200 from /ready", answers("/ready", http.StatusOK, `"reasons":\[\]`))
+	r.until("an accepted webhook", func() bool { return r.send("another") == http.StatusOK })
+}
+
 // TestOutageIsLoggedOnceAMinute: each part says what it can't do, and none of them all the time.
 func TestOutageIsLoggedOnceAMinute(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

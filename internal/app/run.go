@@ -66,7 +66,6 @@ func (a *App) Run(ctx context.Context) error {
 		background.Go(func() { keep(work) })
 	}
 	a.setNotReady()
-	a.metrics.SetReady(true)
 	where := Addresses{Listen: l.public.Addr().String(), Socket: l.socket.Addr().String()}
 	if l.admin != nil {
 		where.Admin = l.admin.Addr().String()
@@ -180,7 +179,6 @@ func (a *App) adminServer(handler http.Handler) *http.Server {
 func (a *App) stop(public *http.Server) error {
 	cfg := a.current.Load().config.Lanes
 	a.setNotReady("stopping")
-	a.metrics.SetReady(false)
 	delay := cfg.ReadyDelay
 	if a.options.ReadyDelay != 0 {
 		delay = a.options.ReadyDelay

@@ -43,7 +43,6 @@ type Metrics struct {
 
 	reloads  *prometheus.CounterVec
 	loadedAt prometheus.Gauge
-	ready    prometheus.Gauge
 }
 
 // processingBuckets are fine where an answer should be (under 10 ms) and coarse where it shouldn't.
@@ -90,7 +89,6 @@ func (m *Metrics) newProcess(version string) {
 		m.reloads.WithLabelValues(result)
 	}
 	m.loadedAt = m.gauge("relais_config_loaded_timestamp_seconds", "When the configuration in force was loaded.")
-	m.ready = m.gauge("relais_ready", "1 when /ready answers 200, else 0.")
 	revision := ""
 	if info, ok := debug.ReadBuildInfo(); ok {
 		for _, s := range info.Settings {
@@ -123,12 +121,14 @@ func (m *Metrics) Loaded(at time.Time) { m.loadedAt.Set(float64(at.UnixMilli()) 
 // Reloaded counts a reload, and whether the file had problems.
 func (m *Metrics) Reloaded(err error) { m.reloads.WithLabelValues(resultOf(err)).Inc() }
 
-// SetReady notes what /ready answers.
-func (m *Metrics) SetReady(ready bool) {
-	m.ready.Set(0)
-	if ready {
-		m.ready.Set(1)
-	}
+// WatchReady adds what /ready answers, asked at each scrape.
+func (m *Metrics) WatchReady(ready func() bool) {
+	m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "relais_ready", Help: "1 when /ready answers 200, else 0."}, func() float64 {
+		if ready() {
+			return 1
+		}
+		return 0
+	}))
 }
 
 func (m *Metrics) counter(name, help string) prometheus.Counter {

@@ -173,6 +173,7 @@ func TestEveryMetricIsExplained(t *testing.T) {
 	m.SetSources([]string{"sellsy"})
 	m.WatchStore(func(context.Context) (Figures, error) { return Figures{FirstEvent: time.Unix(1, 0)}, nil }, time.Now)
 	m.WatchSpool(func() SpoolFigures { return SpoolFigures{State: "direct"} }, time.Now)
+	m.WatchReady(func() bool { return true })
 	m.WatchStanding(func(context.Context) (Standing, error) { return Standing{}, nil }, func() (Disk, error) { return Disk{}, nil })
 	m.SetSilentAfter(map[string]time.Duration{"sellsy": time.Hour})
 	m.Source("sellsy").Event(false)
