@@ -113,8 +113,8 @@ func writeFile(f starterFile) error {
 func beginWith(preset *source.Preset) config.Begin {
 	verify := &preset.Verify
 	return config.Begin{
-		Preset: preset.Name, KeyKnown: len(verify.PublicKeys) > 0,
-		KeyAsked: verify.Public() && len(verify.PublicKeys) == 0, Values: verify.Wanted(),
+		Preset: preset.Name, KeyKnown: verify.KeyKnown(),
+		KeyAsked: verify.Public() && !verify.KeyKnown(), Values: verify.Wanted(),
 	}
 }
 

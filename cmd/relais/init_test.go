@@ -54,7 +54,7 @@ func TestEveryPresetsStarterIsRight(t *testing.T) {
 
 // What can't be drawn isn't drawn: a made-up public key would refuse every request without a word.
 func TestStartersOfPublicKeys(t *testing.T) {
-	for name, want := range map[string]string{"paybox": "known", "sendgrid": "asked", "paypal": "asked", "discord": "asked", "stripe": "drawn"} {
+	for name, want := range map[string]string{"paybox": "known", "sendgrid": "asked", "paypal": "known", "discord": "asked", "stripe": "drawn"} {
 		preset, err := source.Embedded().Load(name)
 		if err != nil {
 			t.Fatal(err)

@@ -7,6 +7,7 @@ package app
 import (
 	"context"
 	"crypto/rand"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -54,10 +55,12 @@ type Options struct {
 	Others func(core.Destination) (lane.Settings, lane.Runner, bool)
 
 	// sync is for the test that proves what the disk is asked for, opened for the one that stops relais
-	// inside the protocol of effects, look for the one that can't wait for a reconciliation.
+	// inside the protocol of effects, look for the one that can't wait for a reconciliation, roots for the one whose
+	// certificates are of an authority of its own.
 	sync   sqlite.SyncMode
 	opened func(step.Connections)
 	look   time.Duration
+	roots  *x509.CertPool
 }
 
 // Addresses are where a running relais can be reached.
@@ -74,6 +77,7 @@ type App struct {
 	narrator *narrator
 	// desk keeps which alerts were sent.
 	desk    *alert.Desk
+	certs   *source.Certificates
 	store   store.Store
 	ingest  *ingest.Ingest
 	lanes   *lane.Lanes
@@ -229,6 +233,9 @@ func (a *App) assemble(ctx context.Context, cfg *config.Config) error {
 	}
 	a.watchStore()
 	a.metrics.SetSources(sourceNames(cfg))
+	if a.certs, err = newCertificates(a.log.Logger, a.options.roots, cfg.Dev); err != nil {
+		return err
+	}
 	a.lanes = lane.New(lane.Options{
 		Store: a.store, Node: a.node, Alone: !shared(cfg), Log: a.log.Logger, Metrics: a.metrics, OnDead: a.onDead,
 		Settings: a.settings, Stops: a.stops,
@@ -240,6 +247,7 @@ func (a *App) assemble(ctx context.Context, cfg *config.Config) error {
 	})
 	a.ingest, err = ingest.New(ingest.Options{
 		Store: a.intake(), InFlight: inFlight(cfg), Match: a.match, Wake: a.stored, Metrics: a.metrics, Log: a.log.Logger,
+		Certificates:  a.certs,
 		SourceMetrics: func(name string) ingest.SourceMetrics { return a.metrics.Source(name) },
 		Settings:      ingestSettings(first),
 	})

@@ -38,7 +38,7 @@ func catalogOf(presets source.Presets) (config.Catalog, error) {
 		}
 		catalog.Presets = append(catalog.Presets, config.Preset{
 			Name: name, Doc: p.Title, Path: p.Path, TestPath: p.TestPath, Aliases: p.Aliases,
-			NeedsSecret: !slices.Contains([]string{"", "none"}, p.Verify.Scheme) && len(p.Verify.PublicKeys) == 0,
+			NeedsSecret: !slices.Contains([]string{"", "none"}, p.Verify.Scheme) && !p.Verify.KeyKnown(),
 			SecretEnv:   secretVariables[name],
 			Types:       p.KnownTypes(),
 		})

@@ -26,7 +26,7 @@ func (a *App) control() http.Handler {
 		Unread:         a.unread,
 		Sources:        func() []string { return sourceNames(a.current.Load().config) },
 		Where:          where(a.current.Load),
-		RetryRejection: retrier(a.store, a.current.Load, a.match, a.stored),
+		RetryRejection: retrier(a.store, a.certs, a.current.Load, a.match, a.stored),
 		Reconcile:      a.reconciler().reconcile,
 		Config:         runningConfig{a},
 		BackUp:         backUp(a.store),
@@ -60,13 +60,13 @@ func where(inForce func() *generation) func(condition string) (api.Predicate, er
 }
 
 // retrier verifies a refused request again by the configuration in force.
-func retrier(s ingest.RetryStore, inForce func() *generation, match func(*core.Event) ingest.Matched, wake func([]store.Accepted, []store.Appended)) func(context.Context, *store.Rejection) (core.EventID, error) {
+func retrier(s ingest.RetryStore, certs *source.Certificates, inForce func() *generation, match func(*core.Event) ingest.Matched, wake func([]store.Accepted, []store.Appended)) func(context.Context, *store.Rejection) (core.EventID, error) {
 	return func(ctx context.Context, r *store.Rejection) (core.EventID, error) {
 		g := inForce()
 		for _, src := range g.sources {
 			if src.Name == r.Source {
 				return ingest.RetryRejection(ctx, s, ingest.RetryParams{
-					Source: src, Match: match, Wake: wake, PublicURL: g.config.PublicURL,
+					Source: src, Match: match, Wake: wake, PublicURL: g.config.PublicURL, Certificates: certs,
 				}, r)
 			}
 		}
@@ -182,6 +182,10 @@ func Open(ctx context.Context, o Options) (*Stopped, error) {
 		return nil, core.Errorf(core.CodeNotFound, "there is no data folder %s: give the one that serve uses with --data", o.Data)
 	}
 	log := slog.New(slog.NewTextHandler(o.Log, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	certs, err := newCertificates(log, o.roots, g.config.Dev)
+	if err != nil {
+		return nil, err
+	}
 	opened, err := openStore(ctx, g.config, o, log, false)
 	if err != nil {
 		return nil, err
@@ -193,7 +197,7 @@ func Open(ctx context.Context, o Options) (*Stopped, error) {
 		Routes:         func() api.Routes { return g.routes },
 		Sources:        func() []string { return sourceNames(g.config) },
 		Where:          where(inForce),
-		RetryRejection: retrier(opened, inForce, g.match, nil),
+		RetryRejection: retrier(opened, certs, inForce, g.match, nil),
 		Reconcile:      (&reconciler{store: opened, inForce: inForce, match: g.match, now: time.Now}).reconcile,
 		Config:         stoppedConfig{o, g},
 		BackUp:         backUp(opened),

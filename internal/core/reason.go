@@ -59,5 +59,6 @@ const (
 	RejectRate          RejectReason = "rate_limited"
 	RejectOverload      RejectReason = "overloaded"
 	RejectStore         RejectReason = "store_unavailable"
+	RejectCertificate   RejectReason = "certificate_unavailable"
 	RejectUnknownSource RejectReason = "source_unknown"
 )

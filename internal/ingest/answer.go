@@ -37,6 +37,7 @@ var ways = map[core.RejectReason]struct {
 	core.RejectRate:          {status: http.StatusTooManyRequests, detail: "too many requests from this address", retry: true},
 	core.RejectOverload:      {status: http.StatusServiceUnavailable, detail: "too many requests at once; send it again", retry: true},
 	core.RejectStore:         {status: http.StatusServiceUnavailable, detail: "the event could not be stored; send it again", retry: true},
+	core.RejectCertificate:   {status: http.StatusServiceUnavailable, retry: true},
 	core.RejectUnknownSource: {status: http.StatusNotFound, detail: "there is no source at this path"},
 }
 

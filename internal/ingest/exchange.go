@@ -142,6 +142,9 @@ func (x *exchange) serve() *refusal {
 	if x.entry.SignsURL() {
 		x.req.URL = x.publicURL()
 	}
+	if err := x.entry.Certify(x.r.Context(), x.in.o.Certificates, &x.req); err != nil {
+		return x.unverified(refuseFor(err))
+	}
 	if err := x.entry.Verify(&x.req); err != nil {
 		return x.unverified(refuseFor(err))
 	}

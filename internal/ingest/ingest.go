@@ -76,6 +76,8 @@ type Options struct {
 	// InFlight is how many transactions the store has at once; 0 is one.
 	InFlight int
 	Metrics  Metrics // nil counts nothing
+	// Certificates are those that requests name; nil has none.
+	Certificates *source.Certificates
 	// SourceMetrics returns a source's figures; nil counts nothing.
 	SourceMetrics func(name string) SourceMetrics
 	Log           *slog.Logger

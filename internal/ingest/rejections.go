@@ -230,13 +230,13 @@ func (x *exchange) keep(no *refusal, status int) {
 	x.in.refused.add(r)
 }
 
-// keptBody copies as much of the body as is kept: all of it when only the signature was wrong, so that
+// keptBody copies as much of the body as is kept: all of it when only the signature was wrong or its key away, so that
 // it can be verified again once a wrong secret is mended.
 func (x *exchange) keptBody(reason core.RejectReason) (body []byte, complete bool) {
 	if x.entry.Redacts() {
 		return nil, false
 	}
-	if reason == core.RejectBadSignature && x.entry.Retriable() && x.in.refused.admitWhole(x.entry.Name, x.addr, len(x.body)) {
+	if (reason == core.RejectBadSignature || reason == core.RejectCertificate) && x.entry.Retriable() && x.in.refused.admitWhole(x.entry.Name, x.addr, len(x.body)) {
 		return bytes.Clone(x.body), true
 	}
 	return bytes.Clone(x.body[:min(len(x.body), rejectionBody)]), false

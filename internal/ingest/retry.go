@@ -25,6 +25,8 @@ type RetryParams struct {
 	Wake   func(batch []store.Accepted, results []store.Appended) // may be nil
 	// PublicURL is the address that providers call, for presets that sign it.
 	PublicURL string
+	// Certificates are those that requests name; nil has none.
+	Certificates *source.Certificates
 }
 
 // RetryRejection verifies a rejection that was kept whole again, as of the time when it came, and appends
@@ -38,6 +40,9 @@ func RetryRejection(ctx context.Context, s RetryStore, p RetryParams, r *store.R
 	req := &source.Request{Method: r.Method, Query: r.Query, Header: core.DecodeHeader(r.Header), Body: r.Body, Now: r.At, Path: namedParts(p.Source.Path, r.Path)}
 	if p.Source.SignsURL() {
 		req.URL = strings.TrimSuffix(p.PublicURL, "/") + (&url.URL{Path: r.Path, RawQuery: r.Query}).RequestURI()
+	}
+	if err := p.Source.Certify(ctx, p.Certificates, req); err != nil {
+		return core.EventID{}, core.Errorf(core.CodeConflict, "it can't be verified: %w", err)
 	}
 	if err := p.Source.Verify(req); err != nil {
 		return core.EventID{}, core.Errorf(core.CodeConflict, "it is still refused: %w", err)

@@ -39,6 +39,12 @@ func (v *Verify) check() error {
 }
 
 func (v *Verify) checkParts(scheme scheme, at place, parts []signedPart) error {
+	certificate := v.CertificateURL.given()
+	if certificate {
+		if _, err := v.CertificateURL.compile(); err != nil {
+			return err
+		}
+	}
 	alternatives := 0
 	for i := range parts {
 		if parts[i].varies() {
@@ -52,6 +58,10 @@ func (v *Verify) checkParts(scheme scheme, at place, parts []signedPart) error {
 		return invalid("verify.signed", "a public key is no part of what is signed: {key} must go")
 	case len(v.PublicKeys) > 0 && !scheme.public():
 		return invalid("verify.public_keys", "%s is made with a secret, not with a public key", v.Scheme)
+	case certificate && !scheme.public():
+		return invalid("verify.certificate_url", "%s is made with a secret, and a certificate holds none", v.Scheme)
+	case certificate && (len(v.PublicKeys) > 0 || v.Choose != (Where{})):
+		return invalid("verify.certificate_url", "the request says which key it was signed with: public_keys and choose must go")
 	case alternatives > 1:
 		return invalid("verify.signed", "{preceding} and {url|any-port} can stand there once and not together")
 	case signs(parts, signedPreceding) && (!at.inText() || formats[v.Format] != formatPlain):

@@ -71,6 +71,8 @@ func namedSecrets(in config.Source, v *Verify) ([]namedSecret, error) {
 		}
 	}
 	switch {
+	case len(out) == 0 && v.CertificateURL.given():
+		return nil, nil
 	case len(out) == 0:
 		return nil, invalid("secret", "%s is verified with a secret, and none is given", in.Name)
 	case schemes[v.Scheme].public() && slices.ContainsFunc(out, func(s namedSecret) bool { return s.text == "" }):
@@ -84,7 +86,9 @@ func namedSecrets(in config.Source, v *Verify) ([]namedSecret, error) {
 }
 
 func (s *Source) compileVerify(v *Verify, secrets []namedSecret) error {
-	s.secret = secrets[0].text
+	if len(secrets) > 0 {
+		s.secret = secrets[0].text
+	}
 	scheme, signed := schemes[v.Scheme]
 	if !scheme.public() {
 		texts := make([]string, len(secrets))
@@ -140,6 +144,11 @@ func (s *Source) compileVerify(v *Verify, secrets []namedSecret) error {
 	}
 	if scheme.public() && len(sig.keys) > maxPublicKeys {
 		return invalid("secrets", "more than %d public keys", maxPublicKeys)
+	}
+	if len(secrets) == 0 && v.CertificateURL.given() {
+		if sig.certificate, err = v.CertificateURL.compile(); err != nil {
+			return err
+		}
 	}
 	sig.init()
 	s.signature = sig

@@ -4,6 +4,9 @@ package source
 // no key of the provider's.
 func (v *Verify) Public() bool { return schemes[v.Scheme].public() }
 
+// KeyKnown tells whether no source has to give the key: the preset has it, or each request names it.
+func (v *Verify) KeyKnown() bool { return len(v.PublicKeys) > 0 || v.CertificateURL.given() }
+
 // Wanted lists the values of the account that are a part of what is signed, and that no preset can know.
 func (v *Verify) Wanted() []string {
 	parts, err := parseSigned(v.template())

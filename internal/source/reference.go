@@ -75,6 +75,9 @@ func (v *Verify) describe() string {
 	default:
 		b.WriteString(schemeName(v.Scheme) + " in " + v.where())
 	}
+	if v.CertificateURL.given() {
+		b.WriteString(", by the certificate that the request names")
+	}
 	if v.Tolerance > 0 {
 		fmt.Fprintf(&b, ", at most %.0f s old", v.Tolerance.Seconds())
 	}

@@ -21,6 +21,8 @@ type Request struct {
 	Secret string
 	// Now is when it was received.
 	Now time.Time
+
+	certificate any // the public key of the one that it names; Certify sets it
 }
 
 // Rejected is why a request is refused. Detail says it to the sender in words that hold nothing of the

@@ -57,15 +57,18 @@ type signature struct {
 	bodyDigest      place
 	tolerance       time.Duration
 
-	keys       []key
-	extendable bool
-	prepared   bool      // some parts are looked up or computed
-	work       sync.Pool // *work
+	keys        []key
+	certificate *certificateRule // where there are no keys
+	extendable  bool
+	prepared    bool      // some parts are looked up or computed
+	work        sync.Pool // *work
 }
 
 // work is what one verification needs and the next one can use again.
 type work struct {
 	states  []hash.Hash // one for each key; one for all public ones
+	keys    []key       // the source's, or the one of the certificate that the request names
+	named   [1]key
 	sum     [sha512.Size]byte
 	given   [maxCandidates][]byte
 	room    []byte // of given
@@ -121,11 +124,15 @@ func (v *signature) verify(req *Request) *Rejected {
 
 func (v *signature) verifyOne(req *Request) *Rejected {
 	w := v.work.Get().(*work)
-	err := v.verifyWith(w, req)
+	defer v.release(w)
+	return v.verifyWith(w, req)
+}
+
+// release forgets the request.
+func (v *signature) release(w *work) {
 	w.message.clear()
-	w.chosen = ""
+	w.chosen, w.keys, w.named[0] = "", nil, key{}
 	v.work.Put(w)
-	return err
 }
 
 func (v *signature) verifyWith(w *work, req *Request) *Rejected {
@@ -134,6 +141,9 @@ func (v *signature) verifyWith(w *work, req *Request) *Rejected {
 	}
 	if err := v.fields(w, req); err != nil {
 		return err
+	}
+	if v.certificate != nil && req.certificate == nil {
+		return errNoCertificate
 	}
 	if v.prepared {
 		if err := v.prepare(w, req, false); err != nil {
@@ -300,8 +310,13 @@ func (v *signature) candidate(w *work, text string) {
 	}
 }
 
-// fields reads what stands beside the signature: the timestamp, the id, the name of the secret.
+// fields reads what stands beside the signature: the timestamp, the id, the name of the secret, its certificate.
 func (v *signature) fields(w *work, req *Request) *Rejected {
+	w.keys = v.keys
+	if v.certificate != nil {
+		w.named[0].public = req.certificate
+		w.keys = w.named[:]
+	}
 	var times int
 	if v.timestamp.kind != placeNone && v.timestamp.kind != placeItem {
 		if w.message.timestamp, times = v.timestamp.read(req); times != 1 {
@@ -341,11 +356,11 @@ func (v *signature) matches(w *work, req *Request) int {
 	found := -1
 	for n := range choices {
 		match := 0
-		for i := range v.keys {
-			if !w.usable(&v.keys[i]) {
+		for i := range w.keys {
+			if !w.usable(&w.keys[i]) {
 				continue
 			}
-			sum := v.sum(w, w.states[i], v.keys[i].secret, req, choices[n].text)
+			sum := v.sum(w, w.states[i], w.keys[i].secret, req, choices[n].text)
 			for _, given := range w.given[:w.n] {
 				match |= subtle.ConstantTimeCompare(sum, given)
 			}
@@ -365,15 +380,15 @@ func (v *signature) matchesPublic(w *work, req *Request, choices []alternative) 
 	}
 	for n := range choices {
 		sum := v.sum(w, w.states[0], nil, req, choices[n].text)
-		for i := range v.keys {
-			if !w.usable(&v.keys[i]) {
+		for i := range w.keys {
+			if !w.usable(&w.keys[i]) {
 				continue
 			}
 			for j, given := range w.given[:w.n] {
 				if held != nil && !bytes.Equal(held[i*w.n+j], sum) {
 					continue
 				}
-				if v.scheme.verify(v.keys[i].public, sum, given) {
+				if v.scheme.verify(w.keys[i].public, sum, given) {
 					return n
 				}
 			}
@@ -385,14 +400,14 @@ func (v *signature) matchesPublic(w *work, req *Request, choices []alternative) 
 // held opens each signature once with each key, so that a forged one isn't opened again for each of many
 // alternatives. It proves nothing: what has the digest that is held is verified.
 func (v *signature) held(w *work) [][]byte {
-	out := make([][]byte, len(v.keys)*w.n)
+	out := make([][]byte, len(w.keys)*w.n)
 	size := v.scheme.new().Size()
-	for i := range v.keys {
-		if !w.usable(&v.keys[i]) {
+	for i := range w.keys {
+		if !w.usable(&w.keys[i]) {
 			continue
 		}
 		for j, given := range w.given[:w.n] {
-			out[i*w.n+j] = digestHeld(v.keys[i].public, given, size)
+			out[i*w.n+j] = digestHeld(w.keys[i].public, given, size)
 		}
 	}
 	return out

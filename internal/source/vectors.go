@@ -1,6 +1,7 @@
 package source
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"maps"
@@ -86,6 +87,9 @@ func (s *Source) play(req *Request, verifyOnly bool) (Message, error) {
 			err = &Rejected{core.RejectMethod, "this method is not answered"}
 		}
 		return msg, err
+	}
+	if err := s.Certify(context.Background(), nil, req); err != nil {
+		return Message{}, err
 	}
 	if err := s.Verify(req); err != nil {
 		if msg, errGreet := s.GreetUnsigned(req); errGreet == nil && msg.Answer != nil {

@@ -48,6 +48,9 @@ type Verify struct {
 	KeyPrefix string `yaml:"key_prefix"`
 	// PublicKeys are the provider's own, used where the source gives none.
 	PublicKeys []string `yaml:"public_keys"`
+	// CertificateURL is where the request names the certificate whose key signed it. It is asked where the source
+	// gives no secret.
+	CertificateURL CertificateURL `yaml:"certificate_url"`
 	// Choose is where the name of the secret stands, for secrets that have names. Secrets without a name
 	// are tried whatever stands there.
 	Choose Where `yaml:"choose"`
@@ -118,7 +121,7 @@ func (v *Verify) lay(own map[string]any) error {
 		}
 	}
 	if scheme, ok := own["scheme"]; ok {
-		v.Signed, v.PublicKeys, v.Uncovered = "", nil, ""
+		v.Signed, v.PublicKeys, v.Uncovered, v.CertificateURL = "", nil, "", CertificateURL{}
 		if scheme == "basic" {
 			// Basic has its own header.
 			v.Header, v.Query, v.Form, v.JSON, v.Param, v.Path, v.Prefix = "", "", "", "", "", "", ""

@@ -34,7 +34,7 @@ type sourceSet struct {
 var rejectReasons = []core.RejectReason{
 	core.RejectNoSignature, core.RejectBadSignature, core.RejectExpired, core.RejectCredentials, core.RejectAddress,
 	core.RejectMethod, core.RejectTooLarge, core.RejectTruncated, core.RejectTimeout, core.RejectMalformed,
-	core.RejectEmpty, core.RejectRate, core.RejectOverload, core.RejectStore, core.RejectUnknownSource,
+	core.RejectEmpty, core.RejectRate, core.RejectOverload, core.RejectStore, core.RejectCertificate, core.RejectUnknownSource,
 }
 
 // SetSources makes the series of these sources, and drops those of sources that were removed. It is
