@@ -115,7 +115,7 @@ func (s *Sandbox) searchInvoices(o object, p page) (object, *apiError) {
 
 // searchEstimates finds the estimates by status and by when they were made.
 func (s *Sandbox) searchEstimates(r *request) (int, any, *apiError) {
-	p, failed := readPage(r.http.URL.Query(), "id", "number", "created", "date")
+	p, failed := readPage(r.http.URL.Query(), "id", "number", "created", "date", "expiry_date", "amount")
 	if failed != nil {
 		return 0, nil, failed
 	}

@@ -188,10 +188,13 @@ var invoiceSearch = closed(map[string]*schema{
 	}),
 }, "filters")
 
-// estimateSearch is what POST /estimates/search takes.
+// estimateSearch is what POST /estimates/search takes. There is no filter on when a quote was accepted.
 var estimateSearch = closed(map[string]*schema{
 	"filters": closed(map[string]*schema{
 		"created": span(dateTime), "date": span(date), "owners": listOf(anyInteger, 0), "contacts": listOf(anyInteger, 0),
+		"related_objects": listOf(closed(map[string]*schema{
+			"type": choice("company", "individual", "opportunity"), "id": anyInteger,
+		}), 0),
 		"assigned_staff_ids": listOf(anyInteger, 0), "status": listOf(choice(estimateStatuses...), 0), "number": anyText, "currency": anyText,
 	}),
 }, "filters")
