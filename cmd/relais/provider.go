@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"strings"
+	"time"
 
 	"relais/internal/api"
 	"relais/internal/app"
@@ -94,12 +95,35 @@ func (i *providerInstall) install(p *program, kind string) error {
 func (r *providerReconcile) reconcile(p *program, kind string) error {
 	in := api.Reconcile{Kind: kind, Source: r.Source, Connection: r.Connection, Since: r.Since.Time, DryRun: r.DryRun}
 	return p.with(func(c *client) error {
-		var out api.Reconciled
-		if err := c.post("/reconcile", in, &out); err != nil {
+		ask := func() (out api.Reconciled, err error) { return out, c.post("/reconcile", in, &out) }
+		out, err := twice(ask, func(out *api.Reconciled) bool {
+			left := time.Duration(out.Wait) * time.Second
+			p.complain("%s\n", p.lang.say("reconcile_waits", p.number(int64(out.Waiting)), left))
+			select {
+			case <-time.After(left):
+				return true
+			case <-p.ctx.Done():
+				return false
+			}
+		})
+		if err != nil {
 			return err
 		}
 		return show(p, r.output, &out, p.reconciled)
 	})
+}
+
+// twice asks again after a while where something may have happened a moment ago, and its webhook be on its way.
+// What is waiting after the second time happened in between, and is left to the next run.
+func twice(ask func() (api.Reconciled, error), wait func(*api.Reconciled) bool) (api.Reconciled, error) {
+	out, err := ask()
+	if err != nil || out.Waiting == 0 || !wait(&out) {
+		return out, err
+	}
+	again, err := ask()
+	again.Made += out.Made
+	again.Missing = append(out.Missing, again.Missing...)
+	return again, err
 }
 
 func (p *program) reconciled(r *api.Reconciled) error {
@@ -113,6 +137,9 @@ func (p *program) reconciled(r *api.Reconciled) error {
 	}
 	if more := r.Made - len(r.Missing); more > 0 {
 		p.say("and_more", p.number(int64(more)))
+	}
+	if r.Waiting > 0 {
+		p.say("reconcile_waiting", p.number(int64(r.Waiting)))
 	}
 	if r.Unwanted > 0 {
 		p.say("reconcile_unwanted", p.number(int64(r.Unwanted)))

@@ -124,8 +124,8 @@ Codes de sortie : 0 fait, 1 refusé ou échoué, 2 ligne de commande erronée, 3
 		"Le webhook signe avec le secret de la source et porte l'objet.\n\nExemple :\n\n  relais sellsy install --url https://hooks.example.fr --dry-run",
 	},
 	"sellsy reconcile": {
-		"Finds the quotes made since that time that are accepted and have no event. Run twice, it makes nothing twice.\n\nExample:\n\n  relais sellsy reconcile --since 30d --dry-run",
-		"Trouve les devis créés depuis cette date, acceptés et sans événement. Lancée deux fois, elle ne crée rien en double.\n\nExemple :\n\n  relais sellsy reconcile --since 30d --dry-run",
+		"Finds the quotes made since that time that are accepted and have no event. Sellsy doesn't say since when they are: those that still have none two minutes later get one, so the command takes as long. Run twice, it makes nothing twice.\n\nExample:\n\n  relais sellsy reconcile --since 30d --dry-run",
+		"Trouve les devis créés depuis cette date, acceptés et sans événement. Sellsy ne dit pas depuis quand ils sont acceptés : ceux qui n'en ont toujours pas deux minutes plus tard en reçoivent un, et la commande dure d'autant. Lancée deux fois, elle ne crée rien en double.\n\nExemple :\n\n  relais sellsy reconcile --since 30d --dry-run",
 	},
 	"rejections retry": {
 		"Only a request whose signature alone was wrong is kept whole, and can be verified again.\n\nExample:\n\n  relais rejections retry --source sellsy",

@@ -110,6 +110,8 @@ var messages = map[string]text{
 	"hint_by_hand":          {"Turn the modules Webhooks and API/REST on (Home, Setup, Modules). Before version 20: Home, Setup, Webhooks, New: the address of the source with its token, and the triggers; choose the type that doesn't block, where there is one. docs/dolibarr.md says more.", "Activez les modules Webhooks et API/REST (Accueil, Configuration, Modules). Avant la version 20 : Accueil, Configuration, Webhooks, Nouveau : l'adresse de la source avec son jeton, et les déclencheurs ; choisissez le type non bloquant, s'il existe. docs/dolibarr.md en dit plus."},
 	"reconciled":            {"Looked at: %s, events made: %s", "Examinés : %s, événements créés : %s"},
 	"would_reconcile":       {"Looked at: %s, events that would be made: %s", "Examinés : %s, événements qui seraient créés : %s"},
+	"reconcile_waits":       {"Without an event, since when the provider doesn't say: %s. Their webhooks may be on their way; looking again in %s. (Ctrl+C leaves them to the next time.)", "Sans événement, depuis une date que le fournisseur ne donne pas : %s. Leurs webhooks sont peut-être en route ; nouvel examen dans %s. (Ctrl+C les laisse à la prochaine fois.)"},
+	"reconcile_waiting":     {"Left to the next time, their webhooks may be on their way: %s", "Laissés à la prochaine fois, leurs webhooks sont peut-être en route : %s"},
 	"reconcile_unwanted":    {"Without an event, and no route waits for it: %s", "Sans événement, et qu'aucune route n'attend : %s"},
 	"retried":               {"Verified again: %s, accepted: %s", "Vérifiées à nouveau : %s, acceptées : %s"},
 	"would_retry":           {"Would be verified again: %s", "Seraient vérifiées à nouveau : %s"},

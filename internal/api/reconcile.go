@@ -23,6 +23,9 @@ type Reconciled struct {
 	Unwanted int            `json:"unwanted" doc:"Of those without an event, how many no route waits for"`
 	Made     int            `json:"made" doc:"How many events were made, or would be"`
 	Missing  []MissingEvent `json:"missing" doc:"The first hundred"`
+	// Waiting are those that the provider gives no time for: Sellsy says when a quote was made, and not since when it is accepted.
+	Waiting int `json:"waiting" doc:"How many without an event have no time at the provider, and may have happened a moment ago: their events are made by a look after the time in wait, if they still have none"`
+	Wait    int `json:"wait,omitempty" doc:"In how many seconds to look again, where some are waiting"`
 }
 
 // MissingEvent is one that was lost.

@@ -96,6 +96,7 @@ type App struct {
 	notReady   atomic.Pointer[[]string]
 	fanOutWake chan struct{}
 	reloading  sync.Mutex
+	firstSeen  firstSeen
 }
 
 // New reads the configuration and opens the store. A configuration with problems is a config.Problems.

@@ -198,7 +198,7 @@ func Open(ctx context.Context, o Options) (*Stopped, error) {
 		Sources:        func() []string { return sourceNames(g.config) },
 		Where:          where(inForce),
 		RetryRejection: retrier(opened, certs, inForce, g.match, nil),
-		Reconcile:      (&reconciler{store: opened, inForce: inForce, match: g.match, now: time.Now}).reconcile,
+		Reconcile:      (&reconciler{store: opened, inForce: inForce, match: g.match, now: time.Now, first: &firstSeen{}}).reconcile,
 		Config:         stoppedConfig{o, g},
 		BackUp:         backUp(opened),
 		State:          func() api.State { return api.State{StartedAt: started, Reasons: []string{NotRunning}} },

@@ -3,7 +3,10 @@ package app
 import (
 	"cmp"
 	"context"
+	"math"
 	"net/http"
+	"slices"
+	"sync"
 	"time"
 
 	"relais/internal/api"
@@ -33,6 +36,32 @@ type reconciler struct {
 	match   func(*core.Event) ingest.Matched
 	wake    func([]store.Accepted, []store.Appended) // may be nil
 	now     func() time.Time
+	first   *firstSeen
+}
+
+// firstSeen is since when something has been seen without its event, by source and by what it is. It is kept in
+// memory: who starts anew waits once more.
+type firstSeen struct {
+	mu sync.Mutex
+	at map[string]map[string]time.Time
+}
+
+// since tells since when each of the keys has been looked at, and forgets the source's other ones.
+func (f *firstSeen) since(source string, keys []string, now time.Time) map[string]time.Time {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	known := make(map[string]time.Time, len(keys))
+	for _, key := range keys {
+		known[key] = now
+		if before, ok := f.at[source][key]; ok {
+			known[key] = before
+		}
+	}
+	if f.at == nil {
+		f.at = map[string]map[string]time.Time{}
+	}
+	f.at[source] = known
+	return known
 }
 
 // reconcile asks the provider what happened, and makes the event of each thing that some route waits for and
@@ -86,10 +115,11 @@ func (r *reconciler) reconcile(ctx context.Context, in api.Reconcile) (api.Recon
 	if err := r.toldBefore(ctx, filter, asked, list, seen); err != nil {
 		return out, err
 	}
+	list = slices.DeleteFunc(list, func(m missing) bool { return seen[m.key()] })
+	if !in.DryRun {
+		list = r.ripe(&out, p.source.Name, list, now)
+	}
 	for _, m := range list {
-		if seen[m.made.Event.Type+"\x00"+m.change.Object] {
-			continue
-		}
 		if err := r.make(ctx, &out, m.change, m.made); err != nil {
 			return out, err
 		}
@@ -97,11 +127,35 @@ func (r *reconciler) reconcile(ctx context.Context, in api.Reconcile) (api.Recon
 	return out, nil
 }
 
+// ripe leaves out what has no time and wasn't missing yet when it was looked for before: its webhook may be on its
+// way, and would come as another event.
+func (r *reconciler) ripe(out *api.Reconciled, source string, list []missing, now time.Time) []missing {
+	var undated []string
+	for _, m := range list {
+		if m.change.Undated {
+			undated = append(undated, m.key())
+		}
+	}
+	first := r.first.since(source, undated, now)
+	return slices.DeleteFunc(list, func(m missing) bool {
+		left := onTheWay - now.Sub(first[m.key()])
+		if !m.change.Undated || left <= 0 {
+			return false
+		}
+		out.Waiting++
+		out.Wait = max(out.Wait, int(math.Ceil(left.Seconds())))
+		return true
+	})
+}
+
 // missing is something that happened, and the event that is made of it.
 type missing struct {
 	change step.Change
 	made   store.Accepted
 }
+
+// key is what stored events are compared by.
+func (m missing) key() string { return m.made.Event.Type + "\x00" + m.change.Object }
 
 // toldBefore looks for the events of what may have happened before the time that was asked for, of which the
 // provider only knows when its object changed last: an invoice that was paid a month ago, and noted on today,
@@ -181,7 +235,7 @@ func (r *reconciler) seenOf(ctx context.Context, typ string, filter store.EventF
 }
 
 func (a *App) reconciler() *reconciler {
-	return &reconciler{store: a.store, inForce: a.current.Load, match: a.match, wake: a.stored, now: time.Now}
+	return &reconciler{store: a.store, inForce: a.current.Load, match: a.match, wake: a.stored, now: time.Now, first: &a.firstSeen}
 }
 
 // reconcileDue asks the providers of the sources that say how often.

@@ -86,10 +86,51 @@ func TestAQuoteAcceptedLateIsFoundByItself(t *testing.T) {
 		t.Fatal(err)
 	}
 	r := start(t, t.TempDir(), invoicing(sellsy.URL, ""), nil)
-	for _, want := range []int{1, 0} {
-		out, err := r.reconciler().reconcile(t.Context(), api.Reconcile{Kind: "sellsy"})
-		if err != nil || out.Made != want {
-			t.Errorf("%d were made, want %d: %v", out.Made, want, err)
+	for _, c := range []struct {
+		after         time.Duration
+		made, waiting int
+	}{{0, 0, 1}, {onTheWay - time.Second, 0, 1}, {onTheWay, 1, 0}, {time.Hour, 0, 0}} {
+		re := r.reconciler()
+		re.now = func() time.Time { return now.Add(c.after) }
+		dry, err := re.reconcile(t.Context(), api.Reconcile{Kind: "sellsy", DryRun: true})
+		if err != nil || dry.Made != c.made+c.waiting || dry.Waiting != 0 {
+			t.Errorf("after %s: dry %+v: %v", c.after, dry, err)
 		}
+		out, err := re.reconcile(t.Context(), api.Reconcile{Kind: "sellsy"})
+		if err != nil || out.Made != c.made || out.Waiting != c.waiting || (out.Wait > 0) != (c.waiting > 0) {
+			t.Errorf("after %s: %+v: %v", c.after, out, err)
+		}
+	}
+}
+
+// A quote that was accepted a moment ago has no event yet, and its webhook may be on its way.
+func TestAWebhookThatComesWhileAQuoteIsLookedAtIsTheOnlyEvent(t *testing.T) {
+	sellsy := sellsySandbox(t, sandbox.Options{})
+	id, err := sellsy.AddEstimate(sandbox.Estimate{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := start(t, t.TempDir(), invoicing(sellsy.URL, ""), nil)
+	now := time.Now()
+	re := r.reconciler()
+	re.now = func() time.Time { return now }
+	if out, err := re.reconcile(t.Context(), api.Reconcile{Kind: "sellsy"}); err != nil || out.Made != 0 || out.Waiting != 1 {
+		t.Fatalf("%+v: %v", out, err)
+	}
+	p, err := pick(re.inForce(), "sellsy", "", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	body, _ := json.Marshal(map[string]any{"event": "step", "relatedtype": "estimate", "relatedid": id, "relatedobject": map[string]any{"id": id, "status": "accepted"}})
+	told, err := ingest.Made(ingest.RetryParams{Source: p.source, Match: re.match}, request(step.Change{Type: "estimate.accepted", Body: body}, now), "the webhook")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.emit(t.Context(), told); err != nil {
+		t.Fatal(err)
+	}
+	re.now = func() time.Time { return now.Add(time.Hour) }
+	if out, err := re.reconcile(t.Context(), api.Reconcile{Kind: "sellsy"}); err != nil || out.Made != 0 || out.Waiting != 0 {
+		t.Errorf("%+v: %v", out, err)
 	}
 }

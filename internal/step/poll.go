@@ -14,6 +14,8 @@ type Change struct {
 	Earliest time.Time
 	// Touched is when the object changed last, in whatever way; zero where that isn't known.
 	Touched time.Time
+	// Undated tells that neither says when it happened: it may have been a moment ago.
+	Undated bool
 	Body    []byte // JSON
 }
 

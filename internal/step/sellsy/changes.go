@@ -69,7 +69,7 @@ func (c *Connection) Changes(ctx context.Context, since time.Time) ([]step.Chang
 		if err != nil {
 			return nil, err
 		}
-		all = append(all, step.Change{Type: "estimate.accepted", Object: id, At: at, Body: body})
+		all = append(all, step.Change{Type: "estimate.accepted", Object: id, At: at, Undated: true, Body: body})
 	}
 	return all, nil
 }
