@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 
@@ -33,7 +34,42 @@ func TestMain(m *testing.M) {
 	if err := flag.Set("test.parallel", "48"); err != nil {
 		panic(err)
 	}
-	os.Exit(m.Run())
+	code := m.Run()
+	if built != "" {
+		_ = os.RemoveAll(built)
+	}
+	os.Exit(code)
+}
+
+// childBinary is this test's binary without the race detector, built once for all tests: what they look at are the
+// ends of processes and the passing of time, and nobody reads what the detector says in a process that is killed.
+var childBinary = sync.OnceValues(func() (string, error) {
+	dir, err := os.MkdirTemp("", "relais-app-")
+	if err != nil {
+		return "", err
+	}
+	built = dir
+	path := filepath.Join(dir, "relais.test")
+	if out, err := exec.CommandContext(context.Background(), "go", "test", "-c", "-o", path, ".").CombinedOutput(); err != nil {
+		return "", fmt.Errorf("%w: %s", err, out)
+	}
+	return path, nil
+})
+
+// built is the folder of what was built, removed at the end.
+var built string
+
+// childCommand is a command that runs relais on a folder.
+func childCommand(t *testing.T, dir string, before ...string) *exec.Cmd {
+	t.Helper()
+	binary, err := childBinary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	words := append(before, binary)
+	cmd := exec.CommandContext(t.Context(), words[0], words[1:]...)
+	cmd.Env = append(os.Environ(), childVariable+"="+dir)
+	return cmd
 }
 
 // child runs relais as its own process, with the sync mode that the environment says, and prints where it
@@ -71,14 +107,14 @@ func TestAnswerLeavesAfterTheSync(t *testing.T) {
 }
 
 // traced runs relais under strace, sends it webhooks one after the other, and returns what was traced.
-func traced(t *testing.T, sync string, webhooks int) []call {
+func traced(t *testing.T, mode string, webhooks int) []call {
 	t.Helper()
 	dir := t.TempDir()
 	writeConfig(t, dir, "log: {level: error}\nsources:\n  sellsy: {preset: sellsy, secret: "+signingKey+"}\n")
 	trace := filepath.Join(dir, "trace")
-	cmd := exec.CommandContext(t.Context(), "strace", "-f", "-yy", "-s", "10000", "-o", trace,
-		"-e", "trace=pwrite64,pwritev,fsync,fdatasync,write,writev,sendto", os.Args[0])
-	cmd.Env = append(os.Environ(), childVariable+"="+dir, "RELAIS_APP_TEST_SYNC="+sync)
+	cmd := childCommand(t, dir, "strace", "-f", "-yy", "-s", "10000", "-o", trace,
+		"-e", "trace=pwrite64,pwritev,fsync,fdatasync,write,writev,sendto")
+	cmd.Env = append(cmd.Env, "RELAIS_APP_TEST_SYNC="+mode)
 	cmd.Stderr = os.Stderr
 	out, err := cmd.StdoutPipe()
 	if err != nil {

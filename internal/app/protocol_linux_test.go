@@ -181,8 +181,8 @@ type childProcess struct {
 func startChild(t *testing.T, dir string, point once.Point, signal string) *childProcess {
 	t.Helper()
 	c := &childProcess{ended: make(chan struct{}), log: &safeBuffer{}}
-	c.cmd = exec.CommandContext(t.Context(), os.Args[0])
-	c.cmd.Env = append(os.Environ(), childVariable+"="+dir, pointVariable+"="+string(point), signalVariable+"="+signal)
+	c.cmd = childCommand(t, dir)
+	c.cmd.Env = append(c.cmd.Env, pointVariable+"="+string(point), signalVariable+"="+signal)
 	c.cmd.Stderr = c.log
 	out, err := c.cmd.StdoutPipe()
 	if err != nil {
