@@ -89,6 +89,7 @@ func build(c *config.Config, w wiring, now time.Time) (*generation, error) {
 	}
 	if len(problems) == 0 {
 		c.Warnings = append(c.Warnings, unknownAddress(c, g.sources)...)
+		c.Warnings = append(c.Warnings, withoutSecret(c, g.sources)...)
 		g.known = source.NewKnown(g.sources)
 		w.Options.Normalized = g.known.Normalized
 	}
@@ -164,6 +165,18 @@ func unknownAddress(c *config.Config, sources []*source.Source) config.Problems 
 		signer := cmp.Or(c.Sources[i].Preset, "the sender")
 		out = append(out, config.Problem{Place: c.At(path), Path: path,
 			Message: signer + " signs the address that it calls: behind a proxy relais can't know it, and refuses everything; write public_url: https://…"})
+	}
+	return out
+}
+
+// withoutSecret warns of sources that are still being set up.
+func withoutSecret(c *config.Config, sources []*source.Source) config.Problems {
+	var out config.Problems
+	for _, s := range sources {
+		if path := "sources." + s.Name; s.Begins() {
+			out = append(out, config.Problem{Place: c.At(path), Path: path,
+				Message: "it has no secret yet: its provider's handshake is answered, and everything else is refused; write the secret that the provider gives"})
+		}
 	}
 	return out
 }

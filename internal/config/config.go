@@ -178,6 +178,7 @@ type Source struct {
 	SilentAfter  time.Duration // without an event, after which somebody should look; 0 is never
 	Retention    SourceRetention
 	Test         bool
+	TestKey      *Secret       // what requests to a test source from elsewhere must carry; nil takes none of them
 	Reconcile    time.Duration // how often the provider is asked for what its webhooks lost; 0 is never
 }
 

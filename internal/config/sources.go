@@ -129,8 +129,29 @@ func sourceKeys() []field[Source] {
 			func(s *Source) *SourceRetention { return &s.Retention }),
 		one("reconcile", "How often the provider is asked for what its webhooks lost (dolibarr, sellsy): 15m. It needs the connection to it.",
 			atLeast(aDuration, time.Minute), func(s *Source) *time.Duration { return &s.Reconcile }),
-		one("test", "Marks its events as tests; from this machine only, unless allow_ips says otherwise.",
+		one("test", "Marks its events as tests; from this machine only, unless allow_ips or test_key says otherwise.",
 			aBool, func(s *Source) *bool { return &s.Test }),
+		{
+			name: "test_key", doc: "For test: true: requests from anywhere else are taken when they carry it, as Authorization: Bearer KEY; at least 16 characters.", orFile: true,
+			shape: func(*schemaMaker) map[string]any {
+				return map[string]any{"type": "string", "minLength": shortestTestKey}
+			},
+			read: readTestKey,
+		},
+	}
+}
+
+// shortestTestKey keeps a key from being guessed at the rate that one address has.
+const shortestTestKey = 16
+
+func readTestKey(r *reader, n *node, path string, s *Source) {
+	key, ok := r.secret(n, path, "fill in a text of your own, or remove the key")
+	if ok && len(key.Reveal()) < shortestTestKey {
+		r.fault(n.place, path, "it has less than %d characters: it could be guessed", shortestTestKey)
+		return
+	}
+	if ok {
+		s.TestKey = &key
 	}
 }
 
@@ -200,6 +221,10 @@ func (r *reader) checkSource(s *Source, path string, sound bool) {
 		s.Path = preset.Path
 	}
 	if !sound {
+		return
+	}
+	if s.TestKey != nil && !s.Test {
+		r.fault(nearest(r.places, path), path, "test_key is for a source with test: true: it would verify nothing here")
 		return
 	}
 	place, verified := nearest(r.places, path), len(s.Secrets)+len(s.NamedSecrets) > 0 || s.Verify != nil

@@ -66,11 +66,14 @@ const retryAfter = "5"
 
 // answer says what the provider wants to hear.
 func (x *exchange) answer(a *source.Answer) {
+	header := x.w.Header()
+	for name, text := range a.Header {
+		header[name] = []string{text}
+	}
 	if a.Body == "" {
 		x.w.WriteHeader(a.Status)
 		return
 	}
-	header := x.w.Header()
 	if a.Sandboxed {
 		header["X-Content-Type-Options"] = []string{"nosniff"}
 		header["Content-Security-Policy"] = []string{"sandbox"}

@@ -126,10 +126,7 @@ func (x *exchange) serve() *refusal {
 		}
 		return refuse(core.RejectUnknownSource)
 	}
-	if len(x.entry.AllowIPs) > 0 && !contains(x.entry.AllowIPs, x.addr) {
-		return refuse(core.RejectAddress)
-	}
-	if x.entry.Test && x.addr.IsLoopback() && relayed(x.r, x.setup.TrustedProxies) {
+	if !x.mayCome() {
 		return refuse(core.RejectAddress)
 	}
 	if !slices.Contains(x.entry.Methods, x.r.Method) {
@@ -166,6 +163,16 @@ func (x *exchange) serve() *refusal {
 	}
 	x.answer(&x.entry.Answer)
 	return nil
+}
+
+// mayCome tells whether the source takes requests from the sender's address, or from who holds its test key. What
+// a proxy on this machine relays isn't of this machine.
+func (x *exchange) mayCome() bool {
+	named := len(x.entry.AllowIPs) == 0 || contains(x.entry.AllowIPs, x.addr)
+	if named && x.entry.Test && x.addr.IsLoopback() && relayed(x.r, x.setup.TrustedProxies) {
+		named = false
+	}
+	return named || x.entry.HoldsTestKey(x.r.Header)
 }
 
 // publicURL is the address that the provider called: behind a proxy the request itself doesn't know it.

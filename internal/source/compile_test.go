@@ -194,3 +194,15 @@ func TestRedaction(t *testing.T) {
 		}
 	}
 }
+
+// A request has one Authorization: a test key can't stand where the source's own credentials do.
+func TestTestKeyAndCredentialsCanNotBothBeInAuthorization(t *testing.T) {
+	key := config.NewSecret("key-of-the-tests-0123")
+	for header, refused := range map[string]bool{"Authorization": true, "authorization": true, "X-Token": false} {
+		_, err := Compile(config.Source{Name: "x", Test: true, TestKey: &key, Secrets: secrets("token-of-the-tests"),
+			Verify: map[string]any{"scheme": "token", "header": header}}, Embedded())
+		if (err != nil) != refused {
+			t.Errorf("%s: %v", header, err)
+		}
+	}
+}

@@ -32,7 +32,8 @@ func (s *Source) compileAuth(in config.Source, p *Preset) error {
 	}
 	in.NamedSecrets = s.takeTokens(in.NamedSecrets, p)
 	secrets, err := namedSecrets(in, &v)
-	if err != nil {
+	s.begins = err != nil && s.tellsSecret(in, p)
+	if err != nil && !s.begins {
 		return err
 	}
 	return s.compileVerify(&v, secrets)
@@ -50,6 +51,13 @@ func (s *Source) takeTokens(named map[string][]config.Secret, p *Preset) map[str
 		delete(rest, h.Token.Secret)
 	}
 	return rest
+}
+
+// tellsSecret tells whether the source has no secret yet, and a handshake that its provider gives it by.
+func (s *Source) tellsSecret(in config.Source, p *Preset) bool {
+	return len(in.Secrets)+len(in.NamedSecrets) == 0 && slices.ContainsFunc(p.Handshake, func(h Handshake) bool {
+		return h.GivesSecret && len(s.tokens[h.Token.Secret]) > 0
+	})
 }
 
 // namedSecret is a secret's text, and its name where a field of the request chooses by it.

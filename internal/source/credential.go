@@ -87,7 +87,7 @@ func (c *credential) hashed(text string) string {
 }
 
 // neverStored are headers that carry someone's credentials, whether or not this source reads them.
-var neverStored = map[string]bool{"Authorization": true, "Proxy-Authorization": true, "Cookie": true}
+var neverStored = map[string]bool{"Authorization": true, "Proxy-Authorization": true, "Cookie": true, "X-Hook-Secret": true}
 
 // secretHeader stores the name of the secret that a request was verified with. A sender's own is dropped.
 const secretHeader = "Relais-Secret"
@@ -97,7 +97,7 @@ const secretHeader = "Relais-Secret"
 // it, into a header of its own.
 func (s *Source) StoredHeader(req *Request) []byte {
 	header := core.EncodeHeader(req.Header, func(name string) bool { return name != secretHeader && s.keepHeader(name) })
-	if s.credential != nil {
+	if s.credential != nil || len(s.tokens) > 0 {
 		header = []byte(s.Hide(string(header)))
 	}
 	if req.Secret != "" {
@@ -114,6 +114,9 @@ func (s *Source) StoredHeader(req *Request) []byte {
 
 // StoredQuery returns the request's raw query as it may be stored.
 func (s *Source) StoredQuery(req *Request) string {
+	if len(s.tokens) > 0 {
+		return s.Hide(req.Query) // a handshake's token stands in the address of all that follows
+	}
 	if s.credential == nil || s.credential.place.kind != placeQuery {
 		return req.Query
 	}

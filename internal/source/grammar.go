@@ -61,11 +61,16 @@ type Handshake struct {
 	Token HandshakeToken `yaml:"token"`
 	// Echo is the answer's text; JSON the members of its object. A field may go through
 	// {hmac-sha256-hex data.PATH} or {hmac-sha256-base64 query.NAME}, with the source's first secret.
-	Echo   string            `yaml:"echo"`
-	JSON   map[string]string `yaml:"json"`
+	Echo string            `yaml:"echo"`
+	JSON map[string]string `yaml:"json"`
+	// Header are headers of the answer, X-Hook-NAME or X-Webhook-NAME, and their texts.
+	Header map[string]string `yaml:"header"`
 	Answer Answer            `yaml:"answer"`
 	// Keep puts the request among the refused ones all the same, for a person who must read what it says.
 	Keep bool `yaml:"keep"`
+	// GivesSecret is set where the source's secret is known only after it: a source with its token and without a
+	// secret is taken, and refuses everything else.
+	GivesSecret bool `yaml:"gives_secret"`
 }
 
 // HandshakeToken is a token that a provider sends along, and the name of the secret that it must be.

@@ -8,6 +8,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"maps"
+	"regexp"
 	"slices"
 	"strings"
 )
@@ -21,6 +22,7 @@ type handshake struct {
 	tokens string // the name of the secrets that the token must be one of
 	echo   []field
 	json   []member
+	header []member
 	answer Answer
 	keep   bool
 }
@@ -85,12 +87,17 @@ func (s *Source) compileHandshakes(rules *ruleReader, p *Preset) error {
 		if h.echo, err = rules.text("handshake", in.Echo); err != nil {
 			return err
 		}
-		for _, name := range slices.Sorted(maps.Keys(in.JSON)) {
-			parts, err := rules.text("handshake", in.JSON[name])
-			if err != nil {
-				return err
-			}
-			h.json = append(h.json, member{name, parts})
+		if h.json, err = compileMembers(rules, in.JSON); err != nil {
+			return err
+		}
+		if h.header, err = compileMembers(rules, in.Header); err != nil {
+			return err
+		}
+		if slices.ContainsFunc(h.header, func(m member) bool { return !answerHeader.MatchString(m.name) }) {
+			return invalid("handshake.header", "the headers that an answer may carry are X-Hook-NAME and X-Webhook-NAME: no browser knows them")
+		}
+		if in.GivesSecret && in.Token.Is == "" {
+			return invalid("handshake.gives_secret", "a source without a secret must ask for a token: anyone could set it up")
 		}
 		if h.class != handshakeVerified && in.Token.Is == "" && h.reflects() {
 			return invalid("handshake", "it sends back what anyone asks for: ask for a token, or for a signature")
@@ -101,18 +108,34 @@ func (s *Source) compileHandshakes(rules *ruleReader, p *Preset) error {
 	return nil
 }
 
+// answerHeader are the names of headers that are a provider's own, and none that a browser knows.
+var answerHeader = regexp.MustCompile(`^X-(Hook|Webhook)-[A-Za-z0-9-]{1,40}$`)
+
+func compileMembers(rules *ruleReader, in map[string]string) (out []member, err error) {
+	for _, name := range slices.Sorted(maps.Keys(in)) {
+		parts, err := rules.text("handshake", in[name])
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, member{name, parts})
+	}
+	return out, nil
+}
+
+// anyPart tells whether the answer holds such a part.
+func (h *handshake) anyPart(such func(field) bool) bool {
+	in := func(m member) bool { return slices.ContainsFunc(m.parts, such) }
+	return slices.ContainsFunc(h.echo, such) || slices.ContainsFunc(h.json, in) || slices.ContainsFunc(h.header, in)
+}
+
 // signs tells whether the answer holds the signature of something of the request.
 func (h *handshake) signs() bool {
-	signed := func(f field) bool { return f.sign != nil }
-	return slices.ContainsFunc(h.echo, signed) ||
-		slices.ContainsFunc(h.json, func(m member) bool { return slices.ContainsFunc(m.parts, signed) })
+	return h.anyPart(func(f field) bool { return f.sign != nil })
 }
 
 // reflects tells whether the answer holds something of the request as it came.
 func (h *handshake) reflects() bool {
-	reflected := func(f field) bool { return f.kind != fieldLiteral && f.sign == nil }
-	return slices.ContainsFunc(h.echo, reflected) ||
-		slices.ContainsFunc(h.json, func(m member) bool { return slices.ContainsFunc(m.parts, reflected) })
+	return h.anyPart(func(f field) bool { return f.kind != fieldLiteral && f.sign == nil })
 }
 
 // Greet answers a request of a method that carries no message. A nil Answer means that it isn't answered.
@@ -132,7 +155,7 @@ func (s *Source) GreetUnsigned(req *Request) (Message, error) {
 	r := s.readings.Get().(*reading)
 	defer r.release(&s.readings)
 	r.begin(req, s.format(req))
-	if err := r.scan(); err != nil {
+	if err := r.scan(); err != nil && err != errEmpty {
 		return Message{}, nil // it is no handshake: its own refusal stands
 	}
 	return asMessage(r.handshake(handshakeUnsigned))
@@ -198,6 +221,16 @@ func (r *reading) answer(h *handshake) (*Answer, *Rejected) {
 			out = append(append(append(out, name...), ':'), value...)
 		}
 		answer.Body, answer.ContentType = string(append(out, '}')), contentJSON
+	}
+	for _, m := range h.header {
+		text, ok := r.appendParts(nil, m.parts)
+		if !ok || !sendable(text) {
+			return nil, errEcho
+		}
+		if answer.Header == nil {
+			answer.Header = make(map[string]string, len(h.header))
+		}
+		answer.Header[m.name] = string(text)
 	}
 	answer.Sandboxed = true
 	return &answer, nil

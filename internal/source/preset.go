@@ -75,6 +75,8 @@ type Answer struct {
 	Status      int    `yaml:"status"`
 	Body        string `yaml:"body"`
 	ContentType string `yaml:"content_type"`
+	// Header is what a handshake sends back in headers.
+	Header map[string]string `yaml:"-"`
 	// Sandboxed marks an answer that may hold something of the request: no browser may take it for a page.
 	Sandboxed bool `yaml:"-"`
 }

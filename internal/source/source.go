@@ -1,6 +1,9 @@
 package source
 
 import (
+	"crypto/sha256"
+	"crypto/subtle"
+	"net/http"
 	"net/netip"
 	"net/url"
 	"strconv"
@@ -36,6 +39,7 @@ type Source struct {
 	Rate         float64 // of verified requests; 0 is no limit
 	Burst        int
 	Test         bool
+	testKey      []byte // its SHA-256; nil for none
 
 	signature  *signature
 	credential *credential
@@ -60,6 +64,7 @@ type Source struct {
 	dedupSeed                 []byte
 	dedupBody                 bool // the key is also the message's own
 	dedupWindow               time.Duration
+	begins                    bool      // it has no secret yet
 	readings, envelopes       sync.Pool // *reading
 	redact                    redaction
 	events                    []EventDoc
@@ -95,6 +100,23 @@ func (s *Source) Retriable() bool { return s.signature != nil && len(s.redact) =
 // SignsURL tells whether Request.URL is a part of what is signed; where it isn't, it may be left empty.
 func (s *Source) SignsURL() bool { return s.signature != nil && signs(s.signature.parts, signedURL) }
 
+// Begins tells whether the source has no secret yet: it answers the handshake by which its provider gives one, and
+// refuses everything else.
+func (s *Source) Begins() bool { return s.begins }
+
+const authorization = "Authorization"
+
+// HoldsTestKey tells whether a request to a test source carries its key, which any address may send with.
+func (s *Source) HoldsTestKey(header http.Header) bool {
+	values := header[authorization]
+	if s.testKey == nil || len(values) != 1 {
+		return false
+	}
+	scheme, given, _ := strings.Cut(values[0], " ")
+	sum := sha256.Sum256([]byte(given))
+	return strings.EqualFold(scheme, "Bearer") && subtle.ConstantTimeCompare(sum[:], s.testKey) == 1
+}
+
 // Sign adds to the request what its provider would add to it, made with the source's first secret.
 func (s *Source) Sign(req *Request) error {
 	switch {
@@ -102,6 +124,9 @@ func (s *Source) Sign(req *Request) error {
 		return s.put(req, s.credential.place, s.credential.text(s.secret))
 	case s.signature == nil:
 		return nil
+	}
+	if s.begins {
+		return core.Errorf(core.CodeInvalid, "source %s has no secret yet: its provider gives one when its handshake is answered", s.Name)
 	}
 	v := s.signature
 	timestamp := formatTimestamp(v.timestampFormat, req.Now)
@@ -262,6 +287,10 @@ func compileWith(in config.Source, preset *Preset) (*Source, error) {
 	if in.Test && len(s.AllowIPs) == 0 {
 		s.AllowIPs = loopback
 	}
+	if in.TestKey != nil {
+		sum := sha256.Sum256([]byte(in.TestKey.Reveal()))
+		s.testKey = sum[:]
+	}
 	switch in.Answer {
 	case "":
 	case "always-200":
@@ -274,6 +303,9 @@ func compileWith(in config.Source, preset *Preset) (*Source, error) {
 	}
 	if err := s.compileAuth(in, preset); err != nil {
 		return nil, err
+	}
+	if s.testKey != nil && s.credential != nil && s.credential.place == headerPlace(authorization) {
+		return nil, invalid("test_key", "its requests carry Authorization already: let allow_ips name who may send")
 	}
 	if err := s.compileReading(preset, in); err != nil {
 		return nil, err
