@@ -198,7 +198,7 @@ func (x *exchange) keep(no *refusal, status int) {
 	}
 	r := store.Rejection{
 		Tenant: core.DefaultTenant, Source: name, At: x.start, Reason: no.reason, Detail: no.detail, Status: status,
-		Method: clip(x.r.Method, 16), Path: x.r.URL.Path, BodySize: int64(len(x.body)),
+		Method: clip(x.r.Method, 16), Path: x.r.URL.Path, BodySize: max(int64(len(x.body)), x.r.ContentLength),
 	}
 	if x.addr.IsValid() {
 		r.Address = x.addr.String()

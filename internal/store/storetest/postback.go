@@ -20,6 +20,7 @@ type Ask func(t *testing.T, o Options, sql string) [][]string
 var postbackTests = map[string]func(*testing.T, *bench){
 	"every request is a row, accepted or refused":    postbackShowsAll,
 	"a payload is JSON whatever came":                postbackPayloads,
+	"a refused request's query may be all that came": postbackQueries,
 	"a signature is read where it stands":            postbackSignatures,
 	"ids are unique, and stay":                       postbackIDs,
 	"an error is what nobody has mended":             postbackErrors,
@@ -107,6 +108,29 @@ func postbackPayloads(t *testing.T, b *bench) {
 		c := payloads[i%len(payloads)]
 		if got, want := decoded(t, row[0]), decoded(t, c.want); !cmp.Equal(got, want) {
 			t.Errorf("%s: %.200s, want %.200s", c.name, row[0], c.want)
+		}
+	}
+}
+
+// postbackQueries: a query is what a request says where it came without a body, whatever its method, and not where
+// its body wasn't kept.
+func postbackQueries(t *testing.T, b *bench) {
+	for _, c := range []struct {
+		method string
+		size   int64
+		want   string
+	}{
+		{"GET", 0, `{"Mt":"7790","Ref":"ORD 1"}`},
+		{"POST", 0, `{"Mt":"7790","Ref":"ORD 1"}`},
+		{"POST", 12, "NULL"},
+		{"PUT", 0, `{"Mt":"7790","Ref":"ORD 1"}`},
+	} {
+		r := b.rejection("boutique")
+		r.Method, r.Query, r.Format, r.Body, r.BodySize = c.method, "Mt=7790&Ref=ORD+1", "", nil, c.size
+		b.reject(wide, r)
+		rows := b.asked("SELECT CAST(payload AS TEXT) FROM ic_postback ORDER BY id DESC LIMIT 1")
+		if got, want := decoded(t, rows[0][0]), decoded(t, c.want); !cmp.Equal(got, want) {
+			t.Errorf("%s with %d bytes: %s, want %s", c.method, c.size, rows[0][0], c.want)
 		}
 	}
 }

@@ -135,7 +135,7 @@ FROM (
   SELECT seq, id, source, type, at, format, flags, header, query, body FROM event
   UNION ALL SELECT seq, id, source, type, at, format, flags, header, query, body FROM event_kept) e
 UNION ALL
-SELECT r.id + 1000000000000000, nullif(r.source, ''), NULL, relais_payload(r.format, r.body, CASE WHEN r.method IN ('GET', 'HEAD') THEN r.query END),
+SELECT r.id + 1000000000000000, nullif(r.source, ''), NULL, relais_payload(r.format, r.body, CASE WHEN r.method IN ('GET', 'HEAD') OR r.body_size = 0 THEN r.query END),
   (SELECT s.found FROM (SELECT relais_signature(p.place, p.name, r.header, r.query, r.format, r.body) AS found
     FROM signature_place p WHERE p.source = r.source ORDER BY p.place, p.name) s WHERE s.found IS NOT NULL LIMIT 1),
   CASE WHEN r.reason IN ('signature_missing', 'signature_invalid', 'timestamp_outside_tolerance', 'credentials_invalid') THEN false END,
