@@ -168,6 +168,11 @@ func readScalar[V any](r *reader, n *node, path string, k kind[V]) (V, bool) {
 // withoutVariable keeps what a variable held out of a message: it may be a secret in the wrong place. Of one
 // that held nothing it tells: that is what has to be mended, and not the file.
 func (r *reader) withoutVariable(n *node, message string) string {
+	for _, item := range n.items { // of a list's items, such as several addresses, the empty one is what is wrong
+		if name := r.emptyVariable(item.text); name != "" {
+			return "${" + name + "} is empty: " + message
+		}
+	}
 	if !strings.Contains(n.text, varOpening) {
 		return message
 	}

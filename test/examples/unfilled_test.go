@@ -35,6 +35,9 @@ func TestUnfilledExamplesAreRefused(t *testing.T) {
 		if err == nil {
 			t.Errorf("%s: relais check takes the file as it stands", name)
 		}
+		if name == "autoparts" && !strings.Contains(string(out), "${ADMIN_EMAIL} is empty") {
+			t.Errorf("relais check doesn't name the variable of an address in a list:\n%s", out)
+		}
 		for _, secret := range empty {
 			if want := "sources." + secret + " is empty"; !strings.Contains(string(out), want) {
 				t.Errorf("%s: relais check doesn't say %q:\n%s", name, want, out)
