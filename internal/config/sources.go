@@ -114,7 +114,7 @@ func sourceKeys() []field[Source] {
 				}
 			},
 		},
-		many("redact", "Paths of the body that are removed before it is stored: customer.email, lines.**.iban.",
+		many("redact", "Paths of the body that are removed before it is stored: customer.email, lines.**.iban. Where the preset splits a request into several events, a path begins at each event's own part of it.",
 			aText, func(s *Source) *[]string { return &s.Redact }),
 		{
 			name: "dedup", doc: "What makes a message unique: an expression over data, header and query, or body, or off.",
