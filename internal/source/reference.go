@@ -56,6 +56,11 @@ A variant is another way in which the provider may sign: ` + "`verify: {variant:
 `
 
 const referenceTail = `
+## DHL's subscription
+
+DHL's Unified Push is silent until its subscription is activated: a route on ` + "`dhl/subscription.validate`" + ` does that.
+[` + "`examples/dhl`" + `](../examples/dhl) is the whole of it, played by a test.
+
 ## Who sends nothing
 
 Colissimo, Chronopost and La Poste publish no webhooks: their tracking is asked for. An aggregator of this table sends for

@@ -20,6 +20,7 @@ func TestUnfilledExamplesAreRefused(t *testing.T) {
 	for name, empty := range map[string][]string{
 		"sellsy-factures": {"sellsy.secret: ${SELLSY_WEBHOOK_SECRET}"},
 		"dolibarr":        {"erp.secret: ${WEBHOOK_SECRET}"},
+		"dhl":             {"dhl.secret: ${DHL_TOKEN}"},
 		"autoparts":       {"cyberplus.secret: ${CYBERPLUS_KEY}", "tecdoc.secret: ${TECDOC_KEY}", "n8n.secret: ${N8N_WEBHOOK_SECRET}"},
 	} {
 		dir := filepath.Join(t.TempDir(), name)
