@@ -578,6 +578,7 @@ func TestDatabaseThatIsUsedIsNoTarget(t *testing.T) {
 }
 
 func TestCopyOutlivesARestartOfTheDatabase(t *testing.T) {
+	t.Parallel()
 	f := newFolder(t)
 	f.fill()
 	f.must(f.Close())

@@ -94,6 +94,7 @@ func child(dir string) error {
 // A 2xx means stored: between the write of an event to the log and its answer, a sync of the log began and
 // ended. What the process asks of the kernel is the proof; without syncs the same check must fail.
 func TestAnswerLeavesAfterTheSync(t *testing.T) {
+	t.Parallel()
 	const webhooks = 25
 	calls := traced(t, "", webhooks)
 	if err := syncedBeforeAnswers(calls, webhooks); err != nil {

@@ -16,6 +16,7 @@ import (
 
 // What Dolibarr doesn't tell the time of is neither told twice nor left out.
 func TestReconciliationOfWhatHasNoTime(t *testing.T) {
+	t.Parallel()
 	evening := time.Date(2026, 3, 10, 20, 0, 0, 0, time.UTC)
 	midnight, morning := evening.Truncate(24*time.Hour), evening.Add(10*time.Hour)
 	for _, c := range []struct {
@@ -36,6 +37,7 @@ func TestReconciliationOfWhatHasNoTime(t *testing.T) {
 		{"another was told of", evening.AddDate(0, 0, -30), evening, 2, midnight.AddDate(0, 0, -30), map[string]time.Time{"BILL_VALIDATE": evening.AddDate(0, 0, -30)}, evening.Add(time.Hour), 24 * time.Hour, "BILL_PAYED"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
 			erp := doli.New(doli.Options{Now: func() time.Time { return c.change }})
 			server := erp.Serve()
 			defer server.Close()

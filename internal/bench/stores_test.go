@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -17,12 +18,28 @@ import (
 	"relais/internal/store"
 )
 
-// relais builds the program: rows on stores measure what a stand-in doesn't have.
+// program is relais, built once for all tests: rows on stores measure what a stand-in doesn't have.
+var program = sync.OnceValues(func() (string, error) {
+	dir, err := os.MkdirTemp("", "relais-bench-program-")
+	if err != nil {
+		return "", err
+	}
+	built = dir
+	path := filepath.Join(dir, "relais")
+	if out, err := exec.CommandContext(context.Background(), "go", "build", "-ldflags", "-s -w", "-o", path, "relais/cmd/relais").CombinedOutput(); err != nil {
+		return "", fmt.Errorf("build relais: %w: %s", err, out)
+	}
+	return path, nil
+})
+
+// built is the folder of what was built, removed at the end.
+var built string
+
 func relais(t *testing.T) string {
 	t.Helper()
-	path := filepath.Join(t.TempDir(), "relais")
-	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", path, "relais/cmd/relais").CombinedOutput(); err != nil {
-		t.Fatalf("build relais: %v: %s", err, out)
+	path, err := program()
+	if err != nil {
+		t.Fatal(err)
 	}
 	return path
 }

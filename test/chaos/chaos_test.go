@@ -23,6 +23,7 @@ func TestMain(m *testing.M) {
 
 // The short form of make chaos.
 func TestAcknowledgedEventsSurviveKillsAndAreInvoicedOnce(t *testing.T) {
+	t.Parallel() // with the cluster's: both mostly wait
 	report, err := run(t.Context(), options{Kills: 20, Rate: 300, MaxLife: time.Second, Seed: 1, Log: t.Output()})
 	if report != nil {
 		report.print(t.Output())

@@ -67,6 +67,7 @@ type answers struct {
 
 // TestNothingIsLostWhenANodeANetworkOrTheDatabaseGoesAway is make chaos-cluster, and its short form.
 func TestNothingIsLostWhenANodeANetworkOrTheDatabaseGoesAway(t *testing.T) {
+	t.Parallel() // with the short form of make chaos: both mostly wait
 	c := newCluster(t)
 	load := newLoad(c.world)
 	load.target = c.target

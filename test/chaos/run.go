@@ -132,7 +132,7 @@ func run(ctx context.Context, o options) (*report, error) {
 
 func (w *world) build(ctx context.Context) error {
 	w.binary = filepath.Join(w.dir, "relais")
-	cmd := exec.CommandContext(ctx, "go", "build", "-o", w.binary, "relais/cmd/relais") //nolint:gosec // our own folder
+	cmd := exec.CommandContext(ctx, "go", "build", "-ldflags", "-s -w", "-o", w.binary, "relais/cmd/relais") //nolint:gosec // our own folder
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("building relais: %w\n%s", err, out)
 	}

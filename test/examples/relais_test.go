@@ -32,7 +32,7 @@ var binary = sync.OnceValues(func() (string, error) {
 	}
 	built = dir
 	path := filepath.Join(dir, "relais")
-	cmd := exec.CommandContext(context.Background(), "go", "build", "-o", path, "./cmd/relais")
+	cmd := exec.CommandContext(context.Background(), "go", "build", "-ldflags", "-s -w", "-o", path, "./cmd/relais")
 	cmd.Dir = filepath.Join("..", "..")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", errors.New(string(out))

@@ -145,7 +145,7 @@ type world struct {
 func newWorld(t *testing.T) *world {
 	w := &world{t: t, dir: t.TempDir(), outputs: map[string][]byte{}}
 	w.binary = filepath.Join(w.dir, "relais")
-	w.must(exec.CommandContext(t.Context(), "go", "build", "-o", w.binary, "relais/cmd/relais").CombinedOutput())
+	w.must(exec.CommandContext(t.Context(), "go", "build", "-ldflags", "-s -w", "-o", w.binary, "relais/cmd/relais").CombinedOutput())
 	sellsy, err := sandbox.Serve("", sandbox.Options{ClientID: "planted-client", ClientSecret: planted["sellsy client secret"], PersonalToken: planted["sellsy personal token"]})
 	if err != nil {
 		t.Fatal(err)
