@@ -1,16 +1,22 @@
 package secrets
 
 import (
+	"context"
 	"crypto/hmac"
 	"crypto/sha256"
 	"database/sql"
 	"encoding/base64"
 	"fmt"
 	"net/url"
+	"os"
 	"path/filepath"
 	"strings"
+	"testing"
 
+	"github.com/jackc/pgx/v5"
 	_ "modernc.org/sqlite"
+
+	"relais/internal/store/postgres/pgtest"
 )
 
 // more is the rest of the file: what is planted stands between double angle brackets by its name.
@@ -131,26 +137,95 @@ func (w *world) askByView() {
 		w.t.Fatal(err)
 	}
 	defer func() { _ = rows.Close() }()
-	accepted, refused := map[string]int{}, map[string]int{}
+	seen := seen{}
 	for rows.Next() {
 		var source, text string
 		var valid bool
 		if err := rows.Scan(&source, &valid, &text); err != nil {
 			w.t.Fatal(err)
 		}
-		if valid {
-			accepted[source]++
-		} else {
-			refused[source]++
-		}
+		seen.note(source, valid)
 		w.outputs["ic_postback"] = append(append(w.outputs["ic_postback"], text...), '\n')
 	}
 	if err := rows.Err(); err != nil {
 		w.t.Fatal(err)
 	}
+	seen.check(w.t)
+}
+
+// seen counts the view's rows by source, accepted and refused.
+type seen map[string][2]int
+
+func (s seen) note(source string, accepted bool) {
+	n := s[source]
+	if accepted {
+		n[0]++
+	} else {
+		n[1]++
+	}
+	s[source] = n
+}
+
+// check fails where the view didn't show what came: a search through it would prove nothing.
+func (s seen) check(t *testing.T) {
+	t.Helper()
 	for _, source := range []string{"sellsy", "filed", "header", "query", "basic", "paiement", "colis", "flux", "erp", "erp-basic", "erp-path", "catalogue"} {
-		if accepted[source] == 0 || refused[source] == 0 && source != "filed" && source != "basic" {
-			w.t.Errorf("ic_postback shows %d accepted and %d refused requests of %s", accepted[source], refused[source], source)
+		if n := s[source]; n[0] == 0 || n[1] == 0 && source != "filed" && source != "basic" {
+			t.Errorf("ic_postback shows %d accepted and %d refused requests of %s", n[0], n[1], source)
 		}
+	}
+}
+
+// againOnPostgres has the same requests come to a relais whose store is PostgreSQL, and reads the view and every table.
+func (w *world) againOnPostgres() {
+	w.t.Helper()
+	database := pgtest.URL(w.t)
+	file, err := os.ReadFile(filepath.Join(w.dir, "relais.yaml"))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.data = "data-beside-postgres"
+	w.write("relais.yaml", "store: \""+database+"\"\n"+string(file))
+	w.start()
+	w.meetEverySecret()
+	w.terminate()
+	conn, err := pgx.Connect(w.t.Context(), database)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	defer func() { _ = conn.Close(context.WithoutCancel(w.t.Context())) }()
+	seen := seen{}
+	var source, text string
+	var valid bool
+	rows, _ := conn.Query(w.t.Context(), "SELECT coalesce(source, ''), signature_valid IS true, p::text FROM ic_postback p")
+	if _, err := pgx.ForEachRow(rows, []any{&source, &valid, &text}, func() error {
+		seen.note(source, valid)
+		w.outputs["PostgreSQL's ic_postback"] = append(append(w.outputs["PostgreSQL's ic_postback"], text...), '\n')
+		return nil
+	}); err != nil {
+		w.t.Fatal(err)
+	}
+	seen.check(w.t)
+	rows, _ = conn.Query(w.t.Context(), "SELECT format('%I.%I', schemaname, tablename) FROM pg_tables WHERE schemaname NOT IN ('pg_catalog', 'information_schema')")
+	tables, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	for _, table := range tables {
+		// Bytes are read twice: as text where they are, and in hexadecimal as PostgreSQL writes them.
+		for _, form := range []string{"escape", "hex"} {
+			if _, err := conn.Exec(w.t.Context(), "SET bytea_output = "+form); err != nil {
+				w.t.Fatal(err)
+			}
+			rows, _ := conn.Query(w.t.Context(), "SELECT t::text FROM "+table+" t")
+			lines, err := pgx.CollectRows(rows, pgx.RowTo[string])
+			if err != nil {
+				w.t.Fatal(err)
+			}
+			w.outputs["PostgreSQL's "+table] = append(w.outputs["PostgreSQL's "+table], strings.Join(lines, "\n")...)
+		}
+	}
+	if len(w.outputs["PostgreSQL's public.event"]) == 0 {
+		w.t.Errorf("no table of events was read: %q", tables)
 	}
 }

@@ -108,6 +108,7 @@ func TestNoSecretIsWrittenAnywhere(t *testing.T) {
 	w.terminate()
 	w.askEverything() // of the stopped folder
 	w.askByView()
+	w.againOnPostgres()
 	w.search()
 }
 
@@ -134,6 +135,7 @@ func everySecretOfTheCatalogIsPlanted(t *testing.T) {
 type world struct {
 	t        *testing.T
 	dir      string
+	data     string // the data folder's name in dir
 	binary   string
 	listen   string
 	admin    string
@@ -143,7 +145,7 @@ type world struct {
 }
 
 func newWorld(t *testing.T) *world {
-	w := &world{t: t, dir: t.TempDir(), outputs: map[string][]byte{}}
+	w := &world{t: t, dir: t.TempDir(), data: "data", outputs: map[string][]byte{}}
 	w.binary = filepath.Join(w.dir, "relais")
 	w.must(exec.CommandContext(t.Context(), "go", "build", "-ldflags", "-s -w", "-o", w.binary, "relais/cmd/relais").CombinedOutput())
 	sellsy, err := sandbox.Serve("", sandbox.Options{ClientID: "planted-client", ClientSecret: planted["sellsy client secret"], PersonalToken: planted["sellsy personal token"]})
@@ -219,13 +221,13 @@ func freeAddress(t *testing.T) string {
 }
 
 func (w *world) command(args ...string) *exec.Cmd {
-	cmd := exec.CommandContext(w.t.Context(), w.binary, append([]string{"--config", filepath.Join(w.dir, "relais.yaml"), "--data", filepath.Join(w.dir, "data")}, args...)...)
+	cmd := exec.CommandContext(w.t.Context(), w.binary, append([]string{"--config", filepath.Join(w.dir, "relais.yaml"), "--data", filepath.Join(w.dir, w.data)}, args...)...)
 	cmd.Env = append(os.Environ(), "PLANTED_SIGNING_KEY="+planted["sellsy signing key"])
 	return cmd
 }
 
 func (w *world) start() {
-	log, err := os.Create(filepath.Join(w.dir, "relais.log"))
+	log, err := os.OpenFile(filepath.Join(w.dir, "relais.log"), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
 	if err != nil {
 		w.t.Fatal(err)
 	}
