@@ -94,9 +94,7 @@ func namedSecrets(in config.Source, v *Verify) ([]namedSecret, error) {
 }
 
 func (s *Source) compileVerify(v *Verify, secrets []namedSecret) error {
-	if len(secrets) > 0 {
-		s.secret = secrets[0].text
-	}
+	s.secrets = secrets
 	scheme, signed := schemes[v.Scheme]
 	if !scheme.public() {
 		texts := make([]string, len(secrets))

@@ -242,10 +242,10 @@ func (r *reading) appendSigned(dst []byte, f field) ([]byte, bool) {
 	sign := f.sign
 	f.sign = nil
 	text, ok := r.append(nil, f)
-	if !ok || !sendable(text) || r.source.secret == "" {
+	if !ok || !sendable(text) || len(r.source.secrets) == 0 {
 		return dst, false
 	}
-	mac := hmac.New(sha256.New, []byte(r.source.secret))
+	mac := hmac.New(sha256.New, []byte(r.source.secrets[0].text))
 	mac.Write(text)
 	return append(dst, sign.encode(mac.Sum(nil))...), true
 }

@@ -165,7 +165,8 @@ type EventDoc struct {
 	Header map[string]string `yaml:"header"`
 	// Field is the form's field that holds the sample, where it is sent that way.
 	Field string `yaml:"field"`
-	// Sample is the body's text, with {id}, {timestamp} and {unique} replaced when it is sent.
+	// Sample is the body's text, with {id}, {timestamp} and {unique} replaced when it is sent, and {secret:NAME} by
+	// the name of one of the source's secrets.
 	Sample string `yaml:"sample"`
 }
 

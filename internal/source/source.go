@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -43,7 +44,7 @@ type Source struct {
 
 	signature  *signature
 	credential *credential
-	secret     string // the first one, to sign with
+	secrets    []namedSecret // that verify, to sign with
 	// secretNames are those of the secrets that verify, in their order; tokens are the secrets that
 	// handshakes ask for, by name.
 	secretNames []string
@@ -117,105 +118,6 @@ func (s *Source) HoldsTestKey(header http.Header) bool {
 	return strings.EqualFold(scheme, "Bearer") && subtle.ConstantTimeCompare(sum[:], s.testKey) == 1
 }
 
-// Sign adds to the request what its provider would add to it, made with the source's first secret.
-func (s *Source) Sign(req *Request) error {
-	switch {
-	case s.credential != nil:
-		return s.put(req, s.credential.place, s.credential.text(s.secret))
-	case s.signature == nil:
-		return nil
-	}
-	if s.begins {
-		return core.Errorf(core.CodeInvalid, "source %s has no secret yet: its provider gives one when its handshake is answered", s.Name)
-	}
-	v := s.signature
-	timestamp := formatTimestamp(v.timestampFormat, req.Now)
-	if v.timestamp.kind == placeJSON || v.timestamp.kind == placeForm {
-		timestamp, _ = v.timestamp.read(req) // the sender wrote it already
-	} else if err := s.put(req, v.timestamp, timestamp); err != nil {
-		return err
-	}
-	id := ""
-	if v.id.kind != placeNone {
-		id, _ = v.id.read(req)
-		if id == "" {
-			id = "msg_" + strings.TrimPrefix(core.NewEventID().String(), "evt_")
-			if err := s.put(req, v.id, id); err != nil {
-				return err
-			}
-		}
-	}
-	text, err := s.signed(req, timestamp, id)
-	if err != nil {
-		return err
-	}
-	switch v.format {
-	case formatPairs:
-		text = v.item + "=" + text
-		if v.timestamp.kind == placeItem {
-			text = v.timestamp.name + "=" + timestamp + v.separator + text
-		}
-	case formatList:
-		text = v.item + "," + text
-	}
-	at := v.place
-	if v.format == formatNumbered {
-		at = v.numbered[0]
-	}
-	return s.put(req, at, v.prefix+text)
-}
-
-// signed computes the signature's text.
-func (s *Source) signed(req *Request, timestamp, id string) (string, error) {
-	v := s.signature
-	if v.scheme.public() {
-		return "", core.Errorf(core.CodeInvalid, "source %s: only its provider has the private key; relais can verify its signatures but not make them", s.Name)
-	}
-	w := v.work.Get().(*work)
-	defer v.work.Put(w)
-	defer w.message.clear()
-	w.message.timestamp, w.message.id = timestamp, id
-	if err := v.prepare(w, req, true); err != nil {
-		return "", err
-	}
-	var choice []byte
-	if len(w.message.alternatives) > 0 {
-		choice = w.message.alternatives[0].text
-	}
-	return v.encodings[0].encode(v.sum(w, w.states[0], v.keys[0].secret, req, choice)), nil
-}
-
-func (s *Source) put(req *Request, at place, text string) error {
-	if at.kind == placeParam {
-		at.kind = placeForm
-		if len(req.Body) == 0 {
-			at.kind = placeQuery
-		}
-	}
-	switch at.kind {
-	case placeHeader:
-		req.Header[at.name] = []string{text}
-	case placeQuery:
-		if req.Query != "" {
-			req.Query += "&"
-		}
-		req.Query += url.QueryEscape(at.name) + "=" + url.QueryEscape(text)
-	case placePath:
-		if req.Path != "" {
-			req.Path += "&"
-		}
-		req.Path += url.QueryEscape(at.name) + "=" + url.QueryEscape(text)
-	case placeForm:
-		if len(req.Body) > 0 {
-			req.Body = append(req.Body, '&')
-		}
-		req.Body = append(req.Body, url.QueryEscape(at.name)+"="+url.QueryEscape(text)...)
-	case placeJSON:
-		return core.Errorf(core.CodeInvalid, "source %s: its signature stands inside the body's JSON; relais can verify it but not make it", s.Name)
-	}
-	return nil
-}
-
 // Events lists what the provider sends, as its preset knows it.
 func (s *Source) Events() []EventDoc { return s.events }
 
@@ -229,20 +131,20 @@ func (s *Source) Sample(typ, id, unique string, now time.Time) (*Request, error)
 			if s.numbered && (id == "" || strings.Trim(id, "0123456789") != "") {
 				return nil, core.Errorf(core.CodeInvalid, "%q is no id of an object here: it is a number, such as 123", id)
 			}
-			return doc.sample(id, unique, now)
+			return doc.sample(s.names(), id, unique, now)
 		}
 		known = append(known, doc.Type)
 	}
 	return nil, core.Errorf(core.CodeInvalid, "source %s has no sample of %q: there are %s", s.Name, typ, strings.Join(known, ", "))
 }
 
-func (d *EventDoc) sample(id, unique string, now time.Time) (*Request, error) {
-	for _, text := range []string{id, unique} {
+func (d *EventDoc) sample(secrets []string, id, unique string, now time.Time) (*Request, error) {
+	for _, text := range append([]string{id, unique}, secrets...) {
 		if strings.ContainsFunc(text, func(c rune) bool { return c < ' ' || c == '"' || c == '\\' }) {
 			return nil, core.Errorf(core.CodeInvalid, "%q can't stand in a sample: it holds a quote, a backslash or a control character", text)
 		}
 	}
-	body := strings.NewReplacer("{id}", id, "{unique}", unique, "{timestamp}", strconv.FormatInt(now.Unix(), 10)).Replace(d.Sample)
+	body := strings.NewReplacer("{id}", id, "{unique}", unique, "{timestamp}", strconv.FormatInt(now.Unix(), 10)).Replace(d.naming(secrets))
 	if d.Field != "" {
 		body = d.Field + "=" + url.QueryEscape(body)
 	}
@@ -252,6 +154,20 @@ func (d *EventDoc) sample(id, unique string, now time.Time) (*Request, error) {
 		req.Header.Set(name, strings.NewReplacer("{id}", id, "{unique}", unique).Replace(value))
 	}
 	return req, nil
+}
+
+// naming is the sample with the name of one of the secrets where {secret:NAME} stands: NAME, or the first where none
+// of them is called so.
+func (d *EventDoc) naming(secrets []string) string {
+	before, rest, ok := strings.Cut(d.Sample, "{secret:")
+	if !ok {
+		return d.Sample
+	}
+	name, after, _ := strings.Cut(rest, "}")
+	if len(secrets) > 0 && !slices.Contains(secrets, name) {
+		name = secrets[0]
+	}
+	return before + name + after
 }
 
 // Compile makes a source of its entry in the configuration. The error is a core.Error whose Field is the

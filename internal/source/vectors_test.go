@@ -3,7 +3,6 @@ package source
 import (
 	"errors"
 	"testing"
-	"time"
 
 	"relais/internal/config"
 	"relais/internal/core"
@@ -28,22 +27,6 @@ func TestPresetVectors(t *testing.T) {
 			})
 		}
 	}
-}
-
-// unverified is the auth of a source whose provider signs nothing and that has no token of its own.
-func unverified(preset *Preset, vector Vector) string {
-	if preset.Verify.Scheme == "none" && vector.Verify == nil {
-		return "none"
-	}
-	return ""
-}
-
-// verifyOf is what a source must say besides its preset for the preset's own samples.
-func verifyOf(preset *Preset, first Vector) map[string]any {
-	if preset.Verify.Scheme == "none" {
-		return nil
-	}
-	return first.Verify
 }
 
 func verifyAndRead(src *Source, req *Request, verifyOnly bool) (Message, error) {
@@ -90,47 +73,4 @@ func compile(t testing.TB, in config.Source) *Source {
 		t.Fatal(err)
 	}
 	return src
-}
-
-// TestSamplesAreAccepted signs every preset's samples as the provider would and reads them back.
-func TestSamplesAreAccepted(t *testing.T) {
-	presets := Embedded()
-	for _, name := range presets.Names() {
-		t.Run(name, func(t *testing.T) {
-			preset, err := presets.Load(name)
-			if err != nil {
-				t.Fatal(err)
-			}
-			first := preset.Tests[0]
-			src := compile(t, config.Source{Preset: name, Auth: unverified(preset, Vector{}), Secrets: secrets(first.Secrets...),
-				NamedSecrets: named(first.Named), Verify: verifyOf(preset, first)})
-			now := time.Now()
-			for _, doc := range src.Events() {
-				req, err := src.Sample(doc.Type, "52437688", "u1", now)
-				if err != nil {
-					t.Fatal(err)
-				}
-				// What only the provider can sign, or what is signed inside the body, is read unsigned.
-				signed := src.Sign(req)
-				if signed != nil && !src.signature.scheme.public() && src.signature.place.kind != placeJSON {
-					t.Fatal(signed)
-				}
-				read := func() (Message, error) { return verifyAndRead(src, req, false) }
-				if signed != nil {
-					read = func() (Message, error) { return src.Read(req) }
-				}
-				msg, err := read()
-				if err != nil {
-					t.Fatalf("%s: %v", doc.Type, err)
-				}
-				if got := msg.Each()[0].Type; got != doc.Type {
-					t.Errorf("the sample of %s is read as %s", doc.Type, got)
-				}
-				req.Body = append(req.Body, ' ')
-				if err := src.Verify(req); signed == nil && src.signature != nil && signs(src.signature.parts, signedBody) && reasonOf(err) != core.RejectBadSignature {
-					t.Errorf("%s: with a changed body: %v", doc.Type, err)
-				}
-			}
-		})
-	}
 }
