@@ -34,16 +34,20 @@ type Lanes struct {
 	onDead   func(context.Context, store.Claimed, store.Outcome)
 	jitter   func() float64
 
-	board    *board
-	inbox    inbox
-	scanner  *scanner
-	finisher *finisher
-	lease    lease
-	kicked   chan struct{}
+	board   *board
+	inbox   inbox
+	scanner *scanner
+	// finishers write outcomes, each those of its lanes.
+	finishers []*finisher
+	lease     lease
+	kicked    chan struct{}
 
-	// The claim loop's own: how long it leaves a store alone that failed.
-	storePause time.Duration
-	storeAfter time.Time
+	// The claim loop's own: the claims under way, and how long it leaves a store alone that failed.
+	claimsAtOnce int
+	claiming     int
+	brought      chan brought
+	storePause   time.Duration
+	storeAfter   time.Time
 
 	attempts      *workers
 	attemptsCtx   context.Context // what attempts run under
@@ -68,12 +72,16 @@ func New(o Options) *Lanes {
 	l := &Lanes{
 		store: o.Store, node: o.Node, now: o.Now, bounds: o.Bounds.withDefaults(), settings: o.Settings, stops: o.Stops,
 		log: o.Log, metrics: o.Metrics, onDead: o.OnDead, jitter: rand.Float64,
-		board: newBoard(), scanner: newScanner(), finisher: newFinisher(),
+		board: newBoard(), scanner: newScanner(), claimsAtOnce: claimsAtOnce, finishers: newFinishers(finishesAtOnce),
 		kicked: make(chan struct{}, 1), attemptsEnded: make(chan struct{}),
 		attempts: newWorkers(), tellingAtOnce: make(chan struct{}, deadAtOnce),
 		stopping: make(chan struct{}), done: make(chan struct{}),
 	}
 	l.lease = lease{length: l.bounds.Lease, alone: o.Alone}
+	if o.Alone {
+		l.claimsAtOnce, l.finishers = 1, newFinishers(1)
+	}
+	l.brought = make(chan brought, l.claimsAtOnce)
 	if l.now == nil {
 		l.now = time.Now
 	}
@@ -134,7 +142,9 @@ func (l *Lanes) Run(ctx context.Context) error {
 	defer endScans()
 	scans.Go(func() { l.scanLoop(scanCtx) })
 	claims.Go(l.claimLoop)
-	finishes.Go(l.finishLoop)
+	for _, f := range l.finishers {
+		finishes.Go(func() { l.finishLoop(f) })
+	}
 
 	select {
 	case <-ctx.Done():
@@ -145,7 +155,7 @@ func (l *Lanes) Run(ctx context.Context) error {
 	defer limit()
 	endScans()
 	scans.Wait()
-	claims.Wait() // a claim under way ends, and what it brought is handed back
+	claims.Wait() // claims under way end, and what they brought is handed back
 	l.endAllAttempts()
 	finishes.Wait()
 	l.awaitTellings()
