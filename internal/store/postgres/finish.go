@@ -109,7 +109,7 @@ type writtenOutcomes struct {
 	states                                                   column
 	counts, retries, returns, skips, stops                   column
 	nodes, verdicts, reasons, messages, errReasons, errTexts column
-	traces                                                   column
+	traces, doneSteps                                        column
 	steps                                                    stepColumns
 }
 
@@ -150,16 +150,27 @@ func newWritten(outcomes []store.Outcome) (*writtenOutcomes, error) {
 		if !twice {
 			n = w.n
 			first[o.Holder] = n
-			w.add(o, end)
+			if err := w.add(o, end); err != nil {
+				return nil, core.Errorf(core.CodeInvalid, "the steps of delivery %s can't be written: %w", o.Holder.Delivery, err)
+			}
 		}
 		w.as[i] = n
 	}
 	return w, nil
 }
 
-func (w *writtenOutcomes) add(o *store.Outcome, end ending) {
+func (w *writtenOutcomes) add(o *store.Outcome, end ending) error {
 	a := &o.Attempt
-	w.steps.add(w.n, o.Steps)
+	var done []byte
+	if end.state == stateSucceeded {
+		var err error
+		if done, err = encodeSteps(o.Steps); err != nil {
+			return err
+		}
+	} else {
+		w.steps.add(w.n, o.Steps)
+	}
+	w.doneSteps.bytes(done)
 	w.n++
 	w.ends = w.ends || end.state > stateRunning
 	if !slices.Contains(w.lanes, int64(o.Lane)) {
@@ -188,6 +199,7 @@ func (w *writtenOutcomes) add(o *store.Outcome, end ending) {
 	w.errReasons.text(clean(string(a.Reason)))
 	w.errTexts.text(clean(a.Message))
 	w.traces.bytes(a.Trace)
+	return nil
 }
 
 // lockEndingChains locks the chains of deliveries, as takeChains does.
@@ -207,14 +219,14 @@ const finishHeld = `WITH clock AS MATERIALIZED (SELECT relais_now($1) AS now),
 	o AS MATERIALIZED (
 		SELECT * FROM unnest($2::bigint[], $3::integer[], $4::text[], $5::smallint[], $6::boolean[], $7::boolean[],
 			$8::boolean[], $9::boolean[], $10::boolean[], $11::bigint[], $12::text[], $13::text[], $14::text[],
-			$15::bigint[], $16::bigint[], $17::text[], $18::text[], $19::bytea[])
+			$15::bigint[], $16::bigint[], $17::text[], $18::text[], $19::bytea[], $26::bytea[])
 		WITH ORDINALITY AS u(id, claim, node, state, counts, retry, returned, skips, stops, delay, reason, message,
-			verdict, started, duration, failed, failure, trace, n)),
+			verdict, started, duration, failed, failure, trace, steps, n)),
 	ended AS (
 		DELETE FROM delivery d USING o WHERE d.id = o.id AND d.claim = o.claim AND d.node = o.node AND d.state + 0 = 1
 			AND o.state > 1 AND NOT (o.stops AND d.order_key IS NOT NULL)
 		RETURNING d.*, o.n, o.state AS becomes, o.counts, o.skips, o.reason AS why, o.message AS says,
-			o.started, o.duration, o.verdict, o.failed, o.failure, o.trace),
+			o.started, o.duration, o.verdict, o.failed, o.failure, o.trace, o.steps),
 	stays AS (
 		UPDATE delivery d SET state = o.state, class = CASE WHEN o.retry THEN d.class | 1::smallint ELSE d.class END,
 			due = clock.now + o.delay, finished = CASE WHEN o.state > 1 THEN clock.now ELSE 0 END,
@@ -227,10 +239,10 @@ const finishHeld = `WITH clock AS MATERIALIZED (SELECT relais_now($1) AS now),
 		SELECT id, claim, lane, node, n, started, duration, verdict, failed, failure, trace FROM ended
 		UNION ALL SELECT id, claim, lane, node, n, started, duration, verdict, failed, failure, trace FROM stays),
 	done AS (
-		INSERT INTO delivery_done (day, ` + deliveryFields + `)
+		INSERT INTO delivery_done (day, ` + deliveryFields + `, steps)
 		SELECT clock.now / $20::bigint, e.id, e.event, e.event_day, e.event_seq, e.lane, e.source, e.becomes, e.wait, e.class,
 			clock.now, e.claim, e.attempts + e.counts::integer, 0, e.node, e.replay, e.route_set, e.created, clock.now,
-			e.skips, false, e.order_key, e.from_step, nullif(e.why, ''), nullif(e.says, '') FROM ended e CROSS JOIN clock),
+			e.skips, false, e.order_key, e.from_step, nullif(e.why, ''), nullif(e.says, ''), e.steps FROM ended e CROSS JOIN clock),
 	heads AS MATERIALIZED (
 		SELECT d.id FROM delivery d WHERE d.id IN (
 			SELECT (SELECT n.id FROM delivery n WHERE n.lane = e.lane AND n.order_key = e.order_key AND n.id <> e.id
@@ -264,7 +276,7 @@ func (w *writtenOutcomes) queue(b *pgx.Batch, now *int64) {
 	}
 	b.Queue(finishHeld, now, &w.ids, &w.claims, &w.nodes, &w.states, &w.counts, &w.retries, &w.returns, &w.skips, &w.stops,
 		&w.delays, &w.reasons, &w.messages, &w.verdicts, &w.started, &w.durations, &w.errReasons, &w.errTexts, &w.traces,
-		microsPerDay, w.steps.of, w.steps.names, w.steps.definitions, w.steps.places, w.steps.results)
+		microsPerDay, w.steps.of, w.steps.names, w.steps.definitions, w.steps.places, w.steps.results, &w.doneSteps)
 }
 
 // read notes which outcomes were written.

@@ -220,21 +220,37 @@ func (t *tx) releaseChains(chains []chain) error {
 
 // keepSteps copies, for each replay that starts at a step, the steps that finished before it.
 func (t *tx) keepSteps(deliveries []store.NewReplay, ids []int64) error {
-	var of, to []int64
-	var from []string
+	var of []int64
 	for i := range deliveries {
 		if r := &deliveries[i]; r.Of != 0 && r.FromStep != "" {
-			of, to, from = append(of, int64(r.Of)), append(to, ids[i]), append(from, clean(r.FromStep))
+			of = append(of, int64(r.Of))
 		}
 	}
 	if len(of) == 0 {
 		return nil
 	}
+	made, err := t.stepsOf(of)
+	if err != nil {
+		return err
+	}
+	var to []int64
+	var kept stepColumns
+	for i := range deliveries {
+		r := &deliveries[i]
+		if r.Of == 0 || r.FromStep == "" {
+			continue
+		}
+		before := made[int64(r.Of)]
+		if from := slices.IndexFunc(before, func(s store.StepResult) bool { return s.Step == clean(r.FromStep) }); from >= 0 {
+			before = before[:from]
+		}
+		kept.add(len(to), before)
+		to = append(to, ids[i])
+	}
 	return t.exec(`INSERT INTO step (delivery, step, definition, ordinal, result)
-		SELECT r.id, s.step, s.definition, s.ordinal, s.result
-		FROM unnest($1::bigint[], $2::bigint[], $3::text[]) AS r(origin, id, start)
-		JOIN step s ON s.delivery = r.origin AND s.step <> r.start
-		AND s.ordinal < coalesce((SELECT f.ordinal FROM step f WHERE f.delivery = r.origin AND f.step = r.start), 2147483647)`, of, to, from)
+		SELECT ($1::bigint[])[s.n], s.step, s.definition, s.place, s.result
+		FROM unnest($2::integer[], $3::text[], $4::text[], $5::integer[], $6::bytea[]) s(n, step, definition, place, result)`,
+		to, kept.of, kept.names, kept.definitions, kept.places, kept.results)
 }
 
 // Cancel implements store.Operator. A dead delivery that stops its order key can be cancelled too: what

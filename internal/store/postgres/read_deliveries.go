@@ -172,24 +172,6 @@ func (t *tx) deliveriesBefore(f store.DeliveryFilter) (int64, error) {
 	return min(before, low), nil
 }
 
-// Steps implements store.Reader.
-func (s *Store) Steps(ctx context.Context, id core.DeliveryID) ([]store.StepResult, error) {
-	var steps []store.StepResult
-	err := s.read(ctx, func(t *tx) error {
-		rows, err := t.query("SELECT step, definition, result FROM step WHERE delivery = $1 ORDER BY ordinal", int64(id))
-		if err != nil {
-			return err
-		}
-		steps, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (store.StepResult, error) {
-			var r store.StepResult
-			err := row.Scan(&r.Step, &r.Definition, (*[]byte)(&r.Result))
-			return r, err
-		})
-		return err
-	})
-	return steps, err
-}
-
 // Attempts implements store.Reader. An attempt's id is the number of its claim: it is its delivery's.
 func (s *Store) Attempts(ctx context.Context, id core.DeliveryID) ([]store.Attempt, error) {
 	var attempts []store.Attempt

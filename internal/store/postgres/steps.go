@@ -1,10 +1,14 @@
 package postgres
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
+	"slices"
 
 	"github.com/jackc/pgx/v5"
 
+	"relais/internal/core"
 	"relais/internal/store"
 )
 
@@ -60,3 +64,80 @@ func (s *Store) SaveStep(ctx context.Context, holder store.Holder, step store.St
 // holding finds the delivery $1 if the claim $2 of the node $3 is its newest and still runs, and keeps it so
 // until the transaction ends.
 const holding = "SELECT id FROM delivery WHERE id = $1 AND claim = $2 AND node = $3 AND state + 0 = 1 FOR NO KEY UPDATE"
+
+// doneStep is a step's result as it stands in delivery_done.steps.
+type doneStep struct {
+	Step       string          `json:"step"`
+	Definition string          `json:"definition"`
+	Result     json.RawMessage `json:"result"`
+}
+
+// encodeSteps writes steps as delivery_done holds them; nil where there are none.
+func encodeSteps(steps []store.StepResult) ([]byte, error) {
+	if len(steps) == 0 {
+		return nil, nil
+	}
+	done := make([]doneStep, len(steps))
+	for i, step := range steps {
+		done[i] = doneStep(step)
+	}
+	var out bytes.Buffer
+	encoder := json.NewEncoder(&out)
+	encoder.SetEscapeHTML(false)
+	err := encoder.Encode(done)
+	return out.Bytes(), err
+}
+
+// stepsOf reads the steps of deliveries in the order of their results, from where they stand while a delivery lives and
+// from where those stand that came with the outcome of one that succeeded.
+func (t *tx) stepsOf(ids []int64) (map[int64][]store.StepResult, error) {
+	rows, err := t.query("SELECT delivery, step, definition, result FROM step WHERE delivery = ANY($1::bigint[]) ORDER BY delivery, ordinal", ids)
+	if err != nil {
+		return nil, err
+	}
+	steps := make(map[int64][]store.StepResult, len(ids))
+	var id int64
+	var step store.StepResult
+	if _, err := pgx.ForEachRow(rows, []any{&id, &step.Step, &step.Definition, (*[]byte)(&step.Result)}, func() error {
+		steps[id] = append(steps[id], step)
+		step.Result = nil
+		return nil
+	}); err != nil {
+		return nil, err
+	}
+	if rows, err = t.query("SELECT id, steps FROM delivery_done WHERE id = ANY($1::bigint[]) AND steps IS NOT NULL", ids); err != nil {
+		return nil, err
+	}
+	var encoded []byte
+	_, err = pgx.ForEachRow(rows, []any{&id, &encoded}, func() error {
+		var done []doneStep
+		if err := json.Unmarshal(encoded, &done); err != nil {
+			return err
+		}
+		for _, d := range done {
+			steps[id] = putStep(steps[id], store.StepResult(d))
+		}
+		return nil
+	})
+	return steps, err
+}
+
+// putStep adds a step's result, in the place of one that it had before.
+func putStep(steps []store.StepResult, step store.StepResult) []store.StepResult {
+	at := slices.IndexFunc(steps, func(s store.StepResult) bool { return s.Step == step.Step })
+	if at < 0 {
+		return append(steps, step)
+	}
+	steps[at] = step
+	return steps
+}
+
+// Steps implements store.Reader.
+func (s *Store) Steps(ctx context.Context, id core.DeliveryID) ([]store.StepResult, error) {
+	var steps map[int64][]store.StepResult
+	err := s.read(ctx, func(t *tx) (err error) {
+		steps, err = t.stepsOf([]int64{int64(id)})
+		return err
+	})
+	return steps[int64(id)], err
+}
