@@ -92,7 +92,7 @@ func (a *App) Run(ctx context.Context) error {
 
 // keepers is the housekeeping of this node.
 func (a *App) keepers() []func(context.Context) {
-	keepers := []func(context.Context){a.tell, a.desk.Run}
+	keepers := []func(context.Context){tuneCollector, a.tell, a.desk.Run}
 	if a.options.role() == RoleIngest {
 		keepers = append(keepers, a.beat)
 	} else {

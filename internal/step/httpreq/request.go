@@ -47,10 +47,11 @@ func build(ctx context.Context, call *step.Call) (*http.Request, error) {
 	if body != nil {
 		reader = bytes.NewReader(body) // net/http can read it again where it may send again
 	}
-	req, err := http.NewRequestWithContext(ctx, method, target.String(), reader)
+	req, err := http.NewRequestWithContext(ctx, method, "", reader)
 	if err != nil {
-		return nil, errors.New("url: it is not an address")
+		return nil, fmt.Errorf("method: %w", err)
 	}
+	req.URL, req.Host = target, target.Host // it is parsed already
 	if contentType != "" {
 		req.Header.Set("Content-Type", contentType)
 	}
