@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"golang.org/x/time/rate"
+
+	"relais/internal/source"
 )
 
 // clientAddress is who sends the request. X-Forwarded-For is a claim: what a trusted proxy added is
@@ -88,7 +90,7 @@ func limitKey(addr netip.Addr) netip.Addr {
 	return prefix.Addr()
 }
 
-// maxAddresses bounds the table of limits: about 10 MiB.
+// maxAddresses bounds the table of limits: about 15 MiB.
 const maxAddresses = 1 << 16
 
 // addressLimiter limits requests by address. The table is bounded: when it is full of addresses that
@@ -108,11 +110,17 @@ type sender struct {
 	*rate.Limiter
 	// held are the bytes in flight that its requests have reserved.
 	held atomic.Int64
+	// fetches are those of certificates that its requests name.
+	fetches *rate.Limiter
+}
+
+func newSender(limit rate.Limit, burst int) *sender {
+	return &sender{Limiter: rate.NewLimiter(limit, burst), fetches: source.NewFetches()}
 }
 
 func newAddressLimiter(perSecond float64, burst int) *addressLimiter {
 	limit := rate.Limit(perSecond)
-	return &addressLimiter{rate: limit, burst: burst, table: map[netip.Addr]*sender{}, overflow: &sender{Limiter: rate.NewLimiter(limit, burst)}}
+	return &addressLimiter{rate: limit, burst: burst, table: map[netip.Addr]*sender{}, overflow: newSender(limit, burst)}
 }
 
 func (l *addressLimiter) same(other *addressLimiter) bool {
@@ -134,8 +142,8 @@ func (l *addressLimiter) sender(key netip.Addr, now time.Time) *sender {
 	if len(l.table) >= maxAddresses && now.Sub(l.swept) >= time.Second {
 		l.swept = now
 		for addr, s := range l.table {
-			// A full bucket says nothing that a new one doesn't.
-			if s.TokensAt(now) >= float64(l.burst) && s.held.Load() == 0 {
+			// Full buckets say nothing that new ones don't.
+			if s.TokensAt(now) >= float64(l.burst) && s.fetches.TokensAt(now) >= float64(s.fetches.Burst()) && s.held.Load() == 0 {
 				delete(l.table, addr)
 			}
 		}
@@ -143,7 +151,7 @@ func (l *addressLimiter) sender(key netip.Addr, now time.Time) *sender {
 	if len(l.table) >= maxAddresses {
 		return l.overflow
 	}
-	s := &sender{Limiter: rate.NewLimiter(l.rate, l.burst)}
+	s := newSender(l.rate, l.burst)
 	l.table[key] = s
 	return s
 }

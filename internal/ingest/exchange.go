@@ -135,7 +135,7 @@ func (x *exchange) serve() *refusal {
 	if no := x.readBody(); no != nil {
 		return no
 	}
-	x.req = source.Request{Method: x.r.Method, Query: x.r.URL.RawQuery, Header: x.r.Header, Body: x.body, Path: x.path, Now: x.start}
+	x.req = source.Request{Method: x.r.Method, Query: x.r.URL.RawQuery, Header: x.r.Header, Body: x.body, Path: x.path, Now: x.start, Fetches: x.from.fetches}
 	if x.entry.SignsURL() {
 		x.req.URL = x.publicURL()
 	}

@@ -15,14 +15,17 @@ import (
 	"relais/internal/core"
 )
 
-// Bounds of fetching. Who names a new address in each request has only these many calls made, and requests
-// that wait for one hold their bodies: they are few, and the others are told to come again.
+// Bounds of fetching. Who names a new address in each request has only these many calls made, of which one sender
+// has a small part: else he would keep the provider's own new certificate from ever being fetched. Requests that
+// wait for one hold their bodies: they are few, and the others are told to come again.
 const (
 	fetchTimeout     = 5 * time.Second
 	maxFetches       = 4
 	maxWaiting       = 16
-	fetchesPerSecond = 1
-	fetchBurst       = 20
+	fetchesPerSecond = 5
+	fetchBurst       = 50
+	fetchesOfOne     = 0.1 // a second
+	burstOfOne       = 5
 	maxKnown         = 1024
 	forgetAway       = 10 * time.Second
 	forgetRefused    = 5 * time.Minute
@@ -76,6 +79,9 @@ func NewCertificates(o CertificateOptions) *Certificates {
 	return c
 }
 
+// NewFetches bounds what one sender's requests have fetched.
+func NewFetches() *rate.Limiter { return rate.NewLimiter(fetchesOfOne, burstOfOne) }
+
 // Certify finds the certificate that the request names, where its source asks for one: Verify checks with it. It
 // may wait for a call, as long as ctx lasts. The error is always a *Rejected.
 func (s *Source) Certify(ctx context.Context, from *Certificates, req *Request) error {
@@ -100,7 +106,7 @@ func (v *signature) certify(ctx context.Context, from *Certificates, req *Reques
 	if from == nil {
 		return errCertificateAway
 	}
-	found, err := from.find(ctx, v.certificate, address)
+	found, err := from.find(ctx, v.certificate, address, req.Fetches)
 	switch {
 	case err != nil:
 		return err
@@ -126,8 +132,8 @@ func (v *signature) readable(req *Request) *Rejected {
 	return v.fields(w, req)
 }
 
-func (c *Certificates) find(ctx context.Context, rule *certificateRule, address string) (*certificate, *Rejected) {
-	one, wait, err := c.look(rule, address)
+func (c *Certificates) find(ctx context.Context, rule *certificateRule, address string, own *rate.Limiter) (*certificate, *Rejected) {
+	one, wait, err := c.look(rule, address, own)
 	if err != nil {
 		return nil, err
 	}
@@ -144,8 +150,8 @@ func (c *Certificates) find(ctx context.Context, rule *certificateRule, address 
 }
 
 // look returns what is known of the address, or begins to fetch it. What hasn't ended is waited for by the
-// caller, who is counted.
-func (c *Certificates) look(rule *certificateRule, address string) (one *fetched, wait bool, err *Rejected) {
+// caller, who is counted. own bounds the sender's fetches.
+func (c *Certificates) look(rule *certificateRule, address string, own *rate.Limiter) (one *fetched, wait bool, err *Rejected) {
 	now, key := c.o.Now(), rule.key+" "+address
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -158,7 +164,7 @@ func (c *Certificates) look(rule *certificateRule, address string) (one *fetched
 		delete(c.known, key)
 		one = nil
 	}
-	if c.waiting == maxWaiting || one == nil && (c.fetching == maxFetches || !c.limit.AllowN(now, 1)) {
+	if c.waiting == maxWaiting || one == nil && (c.fetching == maxFetches || own != nil && !own.AllowN(now, 1) || !c.limit.AllowN(now, 1)) {
 		return nil, false, errCertificateBusy
 	}
 	if one == nil {

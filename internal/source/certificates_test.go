@@ -304,6 +304,7 @@ func TestWhatIsFetchedIsJudged(t *testing.T) {
 	elsewhere := smallKey(t)
 	good := p.leaf(-time.Hour, time.Hour, signerName)
 	p.show("CERT-name", pemOf(p.leaf(-time.Hour, time.Hour, "certs.provider.example"), p.between.cert))
+	p.show("CERT-wild", pemOf(p.leaf(-time.Hour, time.Hour, "*.provider.example"), p.between.cert))
 	p.show("CERT-expired", pemOf(p.leaf(-2*time.Hour, -time.Hour, signerName), p.between.cert))
 	p.show("CERT-early", pemOf(p.leaf(time.Hour, 2*time.Hour, signerName), p.between.cert))
 	p.show("CERT-stranger", pemOf(stranger.issue(p.key.Public(), time.Now().Add(-time.Hour), time.Now().Add(time.Hour), signerName), stranger.cert))
@@ -327,7 +328,7 @@ func TestWhatIsFetchedIsJudged(t *testing.T) {
 		_, _ = io.WriteString(w, pemOf(good, p.between.cert))
 	})
 	for name, want := range map[string]core.RejectReason{
-		"CERT-name": core.RejectBadSignature, "CERT-expired": core.RejectBadSignature, "CERT-early": core.RejectBadSignature,
+		"CERT-name": core.RejectBadSignature, "CERT-wild": core.RejectBadSignature, "CERT-expired": core.RejectBadSignature, "CERT-early": core.RejectBadSignature,
 		"CERT-stranger": core.RejectBadSignature, "CERT-self": core.RejectBadSignature, "CERT-nochain": core.RejectBadSignature,
 		"CERT-behind": core.RejectBadSignature, "CERT-kind": core.RejectBadSignature, "CERT-404": core.RejectBadSignature, "CERT-410": core.RejectBadSignature,
 		"CERT-html": core.RejectCertificate, "CERT-empty": core.RejectCertificate, "CERT-key": core.RejectCertificate, "CERT-broken": core.RejectCertificate,
@@ -394,6 +395,36 @@ func TestNobodyMakesRelaisFetchEndlessly(t *testing.T) {
 	p.clock.Store(&later)
 	if err := p.taken("CERT-later"); err != nil {
 		t.Errorf("one that can be had again: %v", err)
+	}
+}
+
+// One sender who names new addresses for as long as he likes doesn't keep a certificate that nobody has seen yet from
+// being fetched for another one.
+func TestOneSenderDoesNotUseUpWhatIsFetched(t *testing.T) {
+	p := newProvider(t)
+	hostile, provider := NewFetches(), NewFetches()
+	for n := range 5000 {
+		now := p.clock.Load().Add(20 * time.Millisecond)
+		p.clock.Store(&now)
+		req := p.request(fmt.Sprintf("https://certs.provider.example/certs/CERT-guess-%d", n))
+		req.Fetches = hostile
+		_ = p.take(req)
+	}
+	if got := p.times(); got > burstOfOne+100*fetchesOfOne {
+		t.Errorf("one sender had %d calls made in 100 seconds", got)
+	}
+	good := p.request("https://certs.provider.example/certs/CERT-good")
+	good.Fetches = hostile
+	if got := reasonOf(p.take(good)); got != core.RejectCertificate {
+		t.Errorf("one more of the same sender: %s", got)
+	}
+	good.Fetches = provider
+	if err := p.take(good); err != nil {
+		t.Errorf("the provider's own: %v", err)
+	}
+	good.Fetches = hostile
+	if err := p.take(good); err != nil {
+		t.Errorf("what is known costs nobody a call: %v", err)
 	}
 }
 

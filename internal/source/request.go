@@ -4,6 +4,8 @@ import (
 	"net/http"
 	"time"
 
+	"golang.org/x/time/rate"
+
 	"relais/internal/core"
 )
 
@@ -21,6 +23,8 @@ type Request struct {
 	Secret string
 	// Now is when it was received.
 	Now time.Time
+	// Fetches bounds the certificates that are fetched for its sender; nil doesn't.
+	Fetches *rate.Limiter
 
 	certificate any // the public key of the one that it names; Certify sets it
 }
