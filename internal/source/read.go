@@ -101,7 +101,8 @@ func (r *reading) message() (Message, *Rejected) {
 	if !r.agrees() {
 		return Message{}, errDisagree
 	}
-	msg := Message{Format: r.format.name, Test: s.Test || len(s.trial) > 0 && r.holds(s.trial), Body: r.body}
+	trial := len(s.trial) > 0 && r.holds(s.trial)
+	msg := Message{Format: r.format.name, Test: s.Test || trial, Body: r.body}
 	typ, native, ok, err := r.mapped(s.types)
 	if err != nil {
 		return Message{}, err
@@ -122,7 +123,7 @@ func (r *reading) message() (Message, *Rejected) {
 			msg.NativeType, _ = r.intern(native)
 		}
 	}
-	key, ok, err := r.digest(s.dedup)
+	key, ok, err := r.digest(s.dedup, trial)
 	if err != nil {
 		return Message{}, err
 	}
