@@ -1,11 +1,13 @@
 package source
 
 import (
+	"errors"
 	"strings"
 	"testing"
 	"time"
 
 	"relais/internal/config"
+	"relais/internal/core"
 )
 
 func TestQueriesAreRedacted(t *testing.T) {
@@ -52,5 +54,56 @@ func TestAgesOfASource(t *testing.T) {
 	} {
 		in.Secrets = secrets("x")
 		compile(t, in)
+	}
+}
+
+// Asana calls with the token of its handshake in the address for as long as the webhook lives, escaped as it likes. A
+// token that verifies requests is told by its digest beside it.
+func TestTokensOfHandshakesAreStoredNowhere(t *testing.T) {
+	const setup = "text/of-the~operator"
+	asana := func(token string) config.Source {
+		in := config.Source{Preset: "asana", Secrets: secrets("s3cret-of-the-tests")}
+		if token != "" {
+			in.NamedSecrets = map[string][]config.Secret{"setup": secrets(token)}
+		}
+		return in
+	}
+	with, short, after := compile(t, asana(setup)), compile(t, asana("abc")), compile(t, asana(""))
+	for query, want := range map[string]string{
+		"":                                   "",
+		"a=1":                                "a=1",
+		"setup=text/of-the~operator":         "setup=[secret]",
+		"setup=text%2fof-the~operator&a=%zz": "setup=[secret]&a=%zz",
+		"a=1&%73etup=%74ext%2Fof%2Dthe~oper": "a=1&%73etup=[secret]",
+		"setup=abc":                          "setup=[secret]",
+		"setup=another&setup=one":            "setup=[secret]&setup=[secret]",
+	} {
+		for what, src := range map[string]*Source{"with": with, "with a short one": short, "after the set-up": after} {
+			if got := src.StoredQuery(&Request{Query: query}); got != want {
+				t.Errorf("%s, %s: stored %s, want %s", what, query, got, want)
+			}
+		}
+	}
+	beside := asana(setup)
+	beside.Verify = map[string]any{"scheme": "token", "query": "token"}
+	both := compile(t, beside)
+	if got := both.StoredQuery(&Request{Query: "token=secret-of-yesterday&setup=x&a=" + setup}); strings.Contains(got, "yesterday") ||
+		!strings.HasPrefix(got, "token=sha256%3A") || !strings.HasSuffix(got, "&setup=[secret]&a=[secret]") {
+		t.Errorf("beside a token of the source's: %s", got)
+	}
+}
+
+// Only a secret that signs can be given by a handshake: without any other there is nothing to compare with.
+func TestHandshakeGivesNothingThatIsSentAsItIs(t *testing.T) {
+	for _, scheme := range []string{"token", "basic", "rsa-sha256", "ed25519"} {
+		verify := map[string]any{"scheme": scheme, "header": "X-Signature"}
+		if scheme == "basic" {
+			delete(verify, "header")
+		}
+		_, err := Compile(config.Source{Name: "x", Preset: "asana", NamedSecrets: map[string][]config.Secret{"setup": secrets("text-of-the-operator")}, Verify: verify}, Embedded())
+		var fault *core.Error
+		if !errors.As(err, &fault) || fault.Field != "secret" {
+			t.Errorf("%s: %v", scheme, err)
+		}
 	}
 }

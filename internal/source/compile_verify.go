@@ -32,7 +32,7 @@ func (s *Source) compileAuth(in config.Source, p *Preset) error {
 	}
 	in.NamedSecrets = s.takeTokens(in.NamedSecrets, p)
 	secrets, err := namedSecrets(in, &v)
-	s.begins = err != nil && s.tellsSecret(in, p)
+	s.begins = err != nil && s.tellsSecret(in, p, &v)
 	if err != nil && !s.begins {
 		return err
 	}
@@ -53,9 +53,11 @@ func (s *Source) takeTokens(named map[string][]config.Secret, p *Preset) map[str
 	return rest
 }
 
-// tellsSecret tells whether the source has no secret yet, and a handshake that its provider gives it by.
-func (s *Source) tellsSecret(in config.Source, p *Preset) bool {
-	return len(in.Secrets)+len(in.NamedSecrets) == 0 && slices.ContainsFunc(p.Handshake, func(h Handshake) bool {
+// tellsSecret tells whether the source has no secret yet, and a handshake that its provider gives it by. What is sent
+// as it is, and a public key, is given otherwise.
+func (s *Source) tellsSecret(in config.Source, p *Preset, v *Verify) bool {
+	scheme, signed := schemes[v.Scheme]
+	return signed && !scheme.public() && len(in.Secrets)+len(in.NamedSecrets) == 0 && slices.ContainsFunc(p.Handshake, func(h Handshake) bool {
 		return h.GivesSecret && len(s.tokens[h.Token.Secret]) > 0
 	})
 }

@@ -112,29 +112,41 @@ func (s *Source) StoredHeader(req *Request) []byte {
 	return header
 }
 
-// StoredQuery returns the request's raw query as it may be stored.
+// StoredQuery returns the request's raw query as it may be stored. A handshake's token stays in the address of all
+// that follows, also once the source has none any more.
 func (s *Source) StoredQuery(req *Request) string {
-	if len(s.tokens) > 0 {
-		return s.Hide(req.Query) // a handshake's token stands in the address of all that follows
+	var name string
+	if s.credential != nil && s.credential.place.kind == placeQuery {
+		name = s.credential.place.name
 	}
-	if s.credential == nil || s.credential.place.kind != placeQuery {
+	if req.Query == "" || name == "" && len(s.tokenNames) == 0 {
 		return req.Query
 	}
 	kept := make([]string, 0, 8)
 	for pair := range strings.SplitSeq(req.Query, "&") {
 		key, value, _ := strings.Cut(pair, "=")
 		// What can't be decoded can't be told from the secret: it goes.
-		name, err := url.QueryUnescape(key)
+		decoded, err := url.QueryUnescape(key)
 		switch {
 		case err != nil:
 			continue
-		case name == s.credential.place.name:
+		case name != "" && decoded == name:
 			kept = append(kept, key+"="+url.QueryEscape(s.credential.hashed(value)))
+		case slices.Contains(s.tokenNames, decoded):
+			kept = append(kept, key+"="+hiddenText)
 		default:
-			kept = append(kept, pair)
+			kept = append(kept, s.hideToken(pair))
 		}
 	}
 	return strings.Join(kept, "&")
+}
+
+// hideToken takes handshakes' tokens out of where they don't belong.
+func (s *Source) hideToken(text string) string {
+	if len(s.tokens) == 0 {
+		return text
+	}
+	return s.Hide(text)
 }
 
 // StoredPath returns the request's named parts of the path as they may be stored.

@@ -84,6 +84,11 @@ func (s *Source) compileHandshakes(rules *ruleReader, p *Preset) error {
 		if (in.Token.Is == "") != (in.Token.Secret == "") {
 			return invalid("handshake.token", "is and secret go together")
 		}
+		for _, part := range h.token {
+			if part.kind == fieldQuery && h.tokens != "" {
+				s.tokenNames = append(s.tokenNames, part.text)
+			}
+		}
 		if h.echo, err = rules.text("handshake", in.Echo); err != nil {
 			return err
 		}

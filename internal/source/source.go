@@ -46,9 +46,10 @@ type Source struct {
 	credential *credential
 	secrets    []namedSecret // that verify, to sign with
 	// secretNames are those of the secrets that verify, in their order; tokens are the secrets that
-	// handshakes ask for, by name.
+	// handshakes ask for, by name, and tokenNames where these stand in the query.
 	secretNames []string
 	tokens      map[string][]string
+	tokenNames  []string
 	hidden      *strings.Replacer
 	keepHeader  func(name string) bool
 
