@@ -59,7 +59,7 @@ func Emit(emitter Emitter) step.Kind {
 				Doc: "The event's type: parts of letters, digits, `_` and `-`, joined by dots. What an expression makes of it must be so too."},
 			{Name: "data", Type: step.TypeAny, Doc: "The event's data; an empty object when left out."},
 			{Name: "key", Type: step.TypeString,
-				Doc: "What makes events of this type the same: a second one within 72 h is stored as a repeat of the first, and goes nowhere. Without it a retry makes no second event, and a replay does."},
+				Doc: "What makes events of this type the same: a second one within 72 h is stored as a repeat of the first, and goes nowhere; of a test and of a real event none is the other's repeat. Without it a retry makes no second event, and a replay does."},
 		},
 		Run: func(ctx context.Context, call *step.Call) (step.Result, error) { return run(ctx, call, emitter) },
 	}
@@ -112,7 +112,11 @@ func accept(call *step.Call) (store.Accepted, error) {
 		if key == "" || len(key) > maxKey {
 			return store.Accepted{}, parameter("key: it must have from 1 to %d bytes", maxKey)
 		}
-		sum := sha256.Sum256([]byte(out.Event.Tenant + "\x00" + core.AppSource + "\x00" + typ + "\x00" + key))
+		trial := ""
+		if out.Event.Test {
+			trial = "\x00trial" // a trial order suppresses no real one of its number
+		}
+		sum := sha256.Sum256([]byte(out.Event.Tenant + "\x00" + core.AppSource + "\x00" + typ + trial + "\x00" + key))
 		copy(out.DedupKey[:], sum[:])
 		out.DedupWindow = window
 	}

@@ -139,6 +139,11 @@ func TestEventsWithOneKeyAreOne(t *testing.T) {
 	if _, different := k.attempt(t, with, claimed(map[string]any{"product": "b"})); different["status"] != "done" {
 		t.Errorf("%v", different)
 	}
+	trial := claimed(map[string]any{"product": "a"})
+	trial.Event.Test = true
+	if _, different := k.attempt(t, with, trial); different["status"] != "done" {
+		t.Errorf("a test is a repeat of a real event: %v", different)
+	}
 	with["type"] = "stock.out"
 	if _, different := k.attempt(t, with, claimed(map[string]any{"product": "a"})); different["status"] != "done" {
 		t.Errorf("%v", different)
