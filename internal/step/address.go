@@ -16,6 +16,10 @@ func Address(text string) *url.URL {
 	return u
 }
 
+// CutPassword tells whether an address ends in the middle of its password, at a ? that isn't escaped: what should be a
+// parameter's name is the rest of it then, and may stand in no message.
+func CutPassword(u *url.URL) bool { return u.User == nil && strings.Contains(u.RawQuery, "@") }
+
 // BaseURL reads the setting url of a system whose calls have paths of their own below it. example is such an
 // address, for the message.
 func BaseURL(settings map[string]any, example string) (*url.URL, error) {

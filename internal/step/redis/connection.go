@@ -89,7 +89,7 @@ func parse(settings map[string]any) (*connection, error) {
 		text = secret.Reveal()
 	}
 	u, err := url.Parse(text)
-	if err != nil || u.Scheme != "redis" && u.Scheme != "rediss" || u.Hostname() == "" || u.Fragment != "" {
+	if err != nil || u.Scheme != "redis" && u.Scheme != "rediss" || u.Hostname() == "" || u.Fragment != "" || step.CutPassword(u) {
 		return nil, errURL // the cause would show the password
 	}
 	c := &connection{host: u.Hostname(), tls: u.Scheme == "rediss"}

@@ -329,7 +329,7 @@ func TestRetiredConnectionsCloseTheirSockets(t *testing.T) {
 }
 
 func TestUnusableURLIsRefusedWithoutShowingIt(t *testing.T) {
-	for _, text := range []string{"", "http://hidden", "redis://", "redis://u:hidden@h/x", "redis://u:hidden@h?db=1", "redis://hidden\x7f"} {
+	for _, text := range []string{"", "http://hidden", "redis://", "redis://u:hidden@h/x", "redis://u:hidden@h?db=1", "redis://u:12?hidden@h:6379/0", "rediss://u:12?hidden&ca=hidden@h", "redis://hidden\x7f"} {
 		_, err := Connection(nil).Open(map[string]any{"url": config.NewSecret(text)})
 		if err == nil || strings.Contains(err.Error(), "hidden") {
 			t.Errorf("%q: %v", text, err)

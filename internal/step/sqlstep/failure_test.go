@@ -168,8 +168,8 @@ func TestCheckRefusesWhatTheFileAloneShows(t *testing.T) {
 
 func TestSettingsThatCannotWorkAreRefusedWithoutShowingThem(t *testing.T) {
 	for kind, urls := range map[string][]string{
-		"postgres": {"", "s3cret", "http://u:s3cret@h/d", "postgres:///d", "postgres://u:s3cret@h/d?sslmode=maybe", "postgres://u:s3cret@h:port/d"},
-		"mysql":    {"", "s3cret", "u:s3cret@tcp(h)/d", "mysql:///d", "mysql://u:s3cret@h/d?tls=maybe", "mysql://u:s3cret@h/d?allowAllFiles=true", "mysql://u:s3cret@h/d?tls=true&ca=/none"},
+		"postgres": {"", "s3cret", "http://u:s3cret@h/d", "postgres:///d", "postgres://u:s3cret@h/d?sslmode=maybe", "postgres://u:s3cret@h:port/d", "postgres://u:12?s3cret@h/d"},
+		"mysql":    {"", "s3cret", "u:s3cret@tcp(h)/d", "mysql:///d", "mysql://u:12?s3cret@h/d", "mysql://u:s3cret@h/d?tls=maybe", "mysql://u:s3cret@h/d?allowAllFiles=true", "mysql://u:s3cret@h/d?tls=true&ca=/none"},
 	} {
 		for _, url := range urls {
 			k, _ := step.NewRegistry(nil, Connections(new(egress.Egress), "")).ConnectionKind(kind)

@@ -61,7 +61,7 @@ func mysqlKind(e *egress.Egress) step.ConnectionKind {
 
 func mysqlURL(settings map[string]any) (*url.URL, error) {
 	u, err := url.Parse(address(settings))
-	if err != nil || u.Scheme != "mysql" && u.Scheme != "mariadb" || u.Hostname() == "" && u.Query().Get("socket") == "" {
+	if err != nil || u.Scheme != "mysql" && u.Scheme != "mariadb" || u.Hostname() == "" && u.Query().Get("socket") == "" || step.CutPassword(u) {
 		return nil, errors.New("url must be an address such as mysql://user:password@host:3306/database")
 	}
 	return u, nil

@@ -90,7 +90,7 @@ func address(settings map[string]any) string {
 func postgresConfig(settings map[string]any) (*pgxpool.Config, error) {
 	text := address(settings)
 	u, err := url.Parse(text)
-	if err != nil || u.Scheme != "postgres" && u.Scheme != "postgresql" || u.Hostname() == "" && u.Query().Get("host") == "" {
+	if err != nil || u.Scheme != "postgres" && u.Scheme != "postgresql" || u.Hostname() == "" && u.Query().Get("host") == "" || step.CutPassword(u) {
 		return nil, errors.New("url must be an address such as postgres://user:password@host:5432/database")
 	}
 	cfg, err := pgxpool.ParseConfig(text)
