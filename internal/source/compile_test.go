@@ -199,10 +199,12 @@ func TestRedaction(t *testing.T) {
 func TestTestKeyAndCredentialsCanNotBothBeInAuthorization(t *testing.T) {
 	key := config.NewSecret("key-of-the-tests-0123")
 	for header, refused := range map[string]bool{"Authorization": true, "authorization": true, "X-Token": false} {
-		_, err := Compile(config.Source{Name: "x", Test: true, TestKey: &key, Secrets: secrets("token-of-the-tests"),
-			Verify: map[string]any{"scheme": "token", "header": header}}, Embedded())
-		if (err != nil) != refused {
-			t.Errorf("%s: %v", header, err)
+		for _, scheme := range []string{"token", "hmac-sha256"} {
+			_, err := Compile(config.Source{Name: "x", Test: true, TestKey: &key, Secrets: secrets("token-of-the-tests"),
+				Verify: map[string]any{"scheme": scheme, "header": header}}, Embedded())
+			if (err != nil) != refused {
+				t.Errorf("%s in %s: %v", scheme, header, err)
+			}
 		}
 	}
 }

@@ -221,13 +221,24 @@ func compileWith(in config.Source, preset *Preset) (*Source, error) {
 	if err := s.compileAuth(in, preset); err != nil {
 		return nil, err
 	}
-	if s.testKey != nil && s.credential != nil && s.credential.place == headerPlace(authorization) {
+	if s.testKey != nil && s.proofPlace() == headerPlace(authorization) {
 		return nil, invalid("test_key", "its requests carry Authorization already: let allow_ips name who may send")
 	}
 	if err := s.compileReading(preset, in); err != nil {
 		return nil, err
 	}
 	return s, nil
+}
+
+// proofPlace is where the request's own proof stands.
+func (s *Source) proofPlace() place {
+	switch {
+	case s.signature != nil:
+		return s.signature.place
+	case s.credential != nil:
+		return s.credential.place
+	}
+	return place{}
 }
 
 // defaults are what the preset says where the entry says nothing.
