@@ -20,6 +20,11 @@ CREATE TABLE signature_place (
 -- A refused request's id is its number with 10^15 added: an accepted one's is its event's own, so that the index
 -- finds it, and no event ever has so high a number. flags: see event; its sender's answer stands from bit 6 on. said is the
 -- query where it is all that came: not that of a refused request whose body wasn't kept.
+--
+-- "ORDER BY id DESC LIMIT 10" merges both kinds of requests in the order of their indexes, and computes ten payloads. For
+-- that each column must have the same affinity in both, hence the casts, and a refused request's id an index as it is
+-- written here.
+CREATE INDEX rejection_postback ON rejection (CAST(id + 1000000000000000 AS INTEGER));
 CREATE VIEW ic_postback AS
 SELECT q.id, q.source, q.event_type,
   CASE
@@ -94,8 +99,8 @@ FROM (
       ORDER BY d.id DESC LIMIT 1) AS error
   FROM event e JOIN name s ON s.id = e.source JOIN name f ON f.id = e.format LEFT JOIN payload p ON p.seq = e.seq
   UNION ALL
-  SELECT r.id + 1000000000000000, nullif(r.source, ''), NULL, r.format, r.header,
-    r.query, CASE WHEN r.method IN ('GET', 'HEAD') OR r.body_size = 0 THEN r.query END, r.body,
+  SELECT CAST(r.id + 1000000000000000 AS INTEGER), CAST(nullif(r.source, '') AS TEXT), CAST(NULL AS TEXT), r.format, r.header,
+    r.query, CAST(CASE WHEN r.method IN ('GET', 'HEAD') OR r.body_size = 0 THEN r.query END AS TEXT), r.body,
     CASE WHEN r.reason IN ('signature_missing', 'signature_invalid', 'timestamp_outside_tolerance', 'credentials_invalid') THEN 0 END,
     r.at, nullif(r.status, 0), r.reason || ifnull(': ' || nullif(r.detail, ''), '')
   FROM rejection r) q;
