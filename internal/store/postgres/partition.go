@@ -61,18 +61,19 @@ func (s *Store) makePartition(ctx context.Context, table string, day int64) erro
 	})
 }
 
-// tendPartitions makes the coming days' partitions in time.
+// tendPartitions makes the coming days' partitions in time. Those of the days after the start were made by prepare.
 func (s *Store) tendPartitions() {
+	wait := time.Hour
 	for {
-		wait := time.Hour
-		if err := s.makePartitions(s.closing); err != nil && s.closing.Err() == nil {
-			s.log.Warn("the coming days' partitions can't be made; it is tried again in a minute", "error", err)
-			wait = time.Minute
-		}
 		select {
 		case <-s.closing.Done():
 			return
 		case <-time.After(wait):
+		}
+		wait = time.Hour
+		if err := s.makePartitions(s.closing); err != nil && s.closing.Err() == nil {
+			s.log.Warn("the coming days' partitions can't be made; it is tried again in a minute", "error", err)
+			wait = time.Minute
 		}
 	}
 }
