@@ -95,8 +95,16 @@ func (s *settingsReader) read(e entry) {
 		return
 	}
 	before := len(s.problems)
-	if value := s.plainValue(n, at); len(s.problems) == before {
+	value := s.plainValue(n, at)
+	if len(s.problems) == before {
 		s.check(p, n, at, value, func(checked any) any { return checked })
+	}
+	if name := s.leftEmpty(n.text); value == "" && name != "" && len(s.problems) == before {
+		or := ", or leave the key out"
+		if p.Required {
+			or = ""
+		}
+		s.fault(n.place, at, "${%s} is empty: fill it in%s", name, or)
 	}
 }
 

@@ -103,6 +103,14 @@ func (r *reader) emptyVariable(text string) string {
 	return ""
 }
 
+// leftEmpty is the variable because of which a text lacks something; "" where none is. ${VAR:-} says that it may.
+func (r *reader) leftEmpty(text string) string {
+	if strings.Contains(text, ":-}") {
+		return ""
+	}
+	return r.emptyVariable(text)
+}
+
 // expressionStart returns where the first "${{" that is not escaped stands, or -1.
 func expressionStart(s string) int {
 	for i := 0; i < len(s); i++ {

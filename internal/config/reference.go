@@ -13,7 +13,7 @@ func Reference(catalog Catalog) []byte {
 	b.WriteString("<!-- Generated from the tables that the file is read by; do not edit. -->\n\n# relais.yaml\n\n" +
 		"`relais init` writes a commented starter, `relais check` tells everything that is wrong with a file, and editors\n" +
 		"read [relais.schema.json](relais.schema.json). A key that isn't listed here is refused.\n\n" +
-		"`${VAR}` and `${VAR:-default}` take a value from the environment or from `.env` beside the file; `$${` is the text `${`.\n" +
+		"`${VAR}` and `${VAR:-default}` take a value from the environment or from `.env` beside the file, and `${VAR:-}` may be empty; `$${` is the text `${`.\n" +
 		"`${{ }}` holds an [expression](expressions.md). Durations are written `10s`, `5m`, `72h`, `30d`; sizes `64MiB`, `1MB`;\n" +
 		"rates `10/s`, `100/m`. Where a key is a secret, the key with `_file` behind it names a file that holds it.\n")
 	writeVariables(&b, catalog)

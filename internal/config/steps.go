@@ -165,9 +165,23 @@ func (r *reader) checkWith(s *Step, p *Param, n *node, path string, before []str
 		return
 	}
 	s.With[p.Name] = checked
+	r.warnEmpty(n, path)
 	compiler := r.compiler(before, failure)
 	if _, err := compiler.Template(checked); err != nil {
 		r.compileFaults(n, path, err)
+	}
+}
+
+// warnEmpty tells of each text that lacks what a variable should have put into it, such as a header's token.
+func (r *reader) warnEmpty(n *node, path string) {
+	for _, e := range n.entries {
+		r.warnEmpty(e.value, join(path, e.key))
+	}
+	for i, item := range n.items {
+		r.warnEmpty(item, fmt.Sprintf("%s[%d]", path, i))
+	}
+	if name := r.leftEmpty(n.text); name != "" && n.kind == scalarNode {
+		r.warn(n.place, path, "${%[1]s} is empty, and so nothing stands in its place: fill it in, or write ${%[1]s:-} if that is meant", name)
 	}
 }
 
