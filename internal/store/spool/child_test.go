@@ -3,13 +3,10 @@
 package spool
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"os"
-	"os/exec"
 	"os/signal"
 	"path/filepath"
 	"strings"
@@ -19,39 +16,15 @@ import (
 
 	"relais/internal/store"
 	"relais/internal/store/sqlite"
+	"relais/internal/store/storetest"
 )
 
-// childRole is the environment variable that makes the test's binary another process of a test.
-const childRole = "RELAIS_SPOOL_CHILD"
-
 func TestMain(m *testing.M) {
-	if role := os.Getenv(childRole); role != "" {
-		if err := childRoles[role](os.Args[1]); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
-		}
-		return
-	}
-	os.Exit(m.Run())
-}
-
-var childRoles = map[string]func(dir string) error{"append": childAppends, "open": childOpens, "small disk": childSmallDisk}
-
-// child starts this binary in another role. Its first argument is a folder.
-func child(t *testing.T, role, dir string) (*exec.Cmd, *bufio.Scanner) {
-	t.Helper()
-	binary, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.Command(binary, dir)
-	cmd.Env = append(os.Environ(), childRole+"="+role)
-	cmd.Stderr = os.Stderr
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return cmd, bufio.NewScanner(out)
+	storetest.Main(m, map[string]func(dir string) error{
+		"append":     childAppends,
+		"open":       childOpens,
+		"small disk": childSmallDisk,
+	})
 }
 
 // The child's folder holds the spool, and the store that stands for the database.
@@ -123,7 +96,7 @@ func TestFolderIsForOneProcess(t *testing.T) {
 	s := start(t, Options{Store: remote, Dir: dir})
 	mustAppend(t, s, events(0, 1))
 	said := func() string {
-		cmd, lines := child(t, "open", dir)
+		cmd, lines := storetest.Child(t, "open", dir)
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}

@@ -69,7 +69,7 @@ func openDisk(dir string, maxBytes int64) (*disk, error) {
 
 // makeFolder makes the folder and its database at need. SQLite gives the other files the database's mode.
 func makeFolder(dir string) error {
-	if err := os.MkdirAll(dir, 0o700); err != nil { //nolint:gosec // the operator's folder
+	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return core.Errorf(core.CodeUnavailable, "the spool's folder can't be made: %w", err)
 	}
 	// A file that exists isn't opened here: closing it would drop the lock that another spool of this

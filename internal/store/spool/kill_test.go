@@ -8,12 +8,13 @@ import (
 
 	"relais/internal/core"
 	"relais/internal/store"
+	"relais/internal/store/storetest"
 )
 
 // acknowledged reads ids until the child ends, and kills it after enough of them; 0 lets it end.
 func acknowledged(t *testing.T, role, dir string, enough int) []core.EventID {
 	t.Helper()
-	cmd, lines := child(t, role, dir)
+	cmd, lines := storetest.Child(t, role, dir)
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}

@@ -15,6 +15,7 @@ import (
 
 	"relais/internal/core"
 	"relais/internal/store"
+	"relais/internal/store/storetest"
 )
 
 func wantAway(t *testing.T, err error, code core.Code) {
@@ -118,7 +119,7 @@ func childSmallDisk(dir string) error {
 }
 
 func TestFailingDiskAcknowledgesNothingAndRecovers(t *testing.T) {
-	cmd, lines := child(t, "small disk", t.TempDir())
+	cmd, lines := storetest.Child(t, "small disk", t.TempDir())
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -168,7 +169,7 @@ func TestReadOnlyFolderIsTold(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = os.Chmod(dir, 0o700) })
-	cmd, lines := child(t, "readonly", dir)
+	cmd, lines := storetest.Child(t, "readonly", dir)
 	if os.Getuid() == 0 {
 		unprivileged(t, cmd, dir)
 	} else {

@@ -19,6 +19,7 @@ import (
 
 	"relais/internal/core"
 	"relais/internal/store"
+	"relais/internal/store/storetest"
 )
 
 // filled opens a store with some megabytes: a copy of it takes several slices.
@@ -381,7 +382,7 @@ func TestKilledBackupLeavesAPartialFile(t *testing.T) {
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
-	cmd, lines := child(t, "back up", dir)
+	cmd, lines := storetest.Child(t, "back up", dir)
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -450,7 +451,7 @@ func TestFullDiskOfTheCopyIsTheCopysOnly(t *testing.T) {
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
-	cmd, lines := child(t, "back up on small disk", dir)
+	cmd, lines := storetest.Child(t, "back up on small disk", dir)
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}

@@ -3,48 +3,23 @@
 package sqlite
 
 import (
-	"bufio"
 	"context"
 	"fmt"
-	"os"
-	"os/exec"
 	"sync"
 	"testing"
 
 	"relais/internal/store"
+	"relais/internal/store/storetest"
 )
 
-// childRole is the environment variable that makes the test's binary another process of a test.
-const childRole = "RELAIS_SQLITE_CHILD"
-
 func TestMain(m *testing.M) {
-	if role := os.Getenv(childRole); role != "" {
-		if err := childRoles[role](os.Args[1]); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
-		}
-		return
-	}
-	os.Exit(m.Run())
-}
-
-var childRoles = map[string]func(dir string) error{"append": childAppends, "readonly": childReadOnly, "small disk": childSmallDisk, "back up": childBacksUp, "back up on small disk": childBacksUpOnSmallDisk}
-
-// child starts this binary in another role. Its first argument is the data folder.
-func child(t *testing.T, role, dir string) (*exec.Cmd, *bufio.Scanner) {
-	t.Helper()
-	binary, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.Command(binary, dir)
-	cmd.Env = append(os.Environ(), childRole+"="+role)
-	cmd.Stderr = os.Stderr
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return cmd, bufio.NewScanner(out)
+	storetest.Main(m, map[string]func(dir string) error{
+		"append":                childAppends,
+		"readonly":              childReadOnly,
+		"small disk":            childSmallDisk,
+		"back up":               childBacksUp,
+		"back up on small disk": childBacksUpOnSmallDisk,
+	})
 }
 
 // childAppends acknowledges events, by printing their ids, until it is killed.

@@ -8,12 +8,13 @@ import (
 	"time"
 
 	"relais/internal/core"
+	"relais/internal/store/storetest"
 )
 
 // What a killed relais had acknowledged stands in its log, which nobody has copied to the database.
 func TestExportReadsWhatAKilledRelaisLeft(t *testing.T) {
 	dir := t.TempDir()
-	cmd, lines := child(t, "append", dir)
+	cmd, lines := storetest.Child(t, "append", dir)
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}

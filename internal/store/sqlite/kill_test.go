@@ -8,13 +8,14 @@ import (
 	"time"
 
 	"relais/internal/core"
+	"relais/internal/store/storetest"
 )
 
 func TestAcknowledgedEventsSurviveKill(t *testing.T) {
 	dir := t.TempDir()
 	var acked []core.EventID
 	for kill := range 20 {
-		cmd, lines := child(t, "append", dir)
+		cmd, lines := storetest.Child(t, "append", dir)
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
