@@ -11,11 +11,13 @@ import (
 	"io"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"time"
 
 	"relais/internal/app"
 	"relais/internal/core"
+	"relais/internal/sandbox"
 )
 
 // Options are what the command line gives.
@@ -69,11 +71,13 @@ func Run(ctx context.Context, o Options) (err error) {
 	s := &story{say: narrator{o.Out, o.French}, dir: dir, data: filepath.Join(dir, "data")}
 	s.say.line(sIntro, dir)
 
-	if s.sellsy, err = startSellsy(ctx, o.Sandbox); err != nil {
+	process := exec.CommandContext(ctx, o.Sandbox[0], o.Sandbox[1:]...) //nolint:gosec // relais itself
+	process.Stderr = os.Stderr
+	if s.sellsy, err = sandbox.Start(process); err != nil {
 		return err
 	}
-	defer s.sellsy.stop()
-	s.say.line(sSandbox, s.sellsy.url)
+	defer s.sellsy.Stop()
+	s.say.line(sSandbox, s.sellsy.URL)
 
 	running, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -104,7 +108,7 @@ func (s *story) start(ctx context.Context, version string, addresses ...string) 
 
 func (s *story) startOn(ctx context.Context, version, address string) (stopped <-chan error, err error) {
 	config := filepath.Join(s.dir, "relais.yaml")
-	text := fmt.Sprintf(configuration, address, signingKey, s.sellsy.url)
+	text := fmt.Sprintf(configuration, address, signingKey, s.sellsy.URL)
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		return nil, err
 	}

@@ -6,6 +6,8 @@ import (
 	"net"
 	"path/filepath"
 	"testing"
+
+	"relais/internal/sandbox"
 )
 
 func TestAddressTakenMeanwhileIsLeftForAnother(t *testing.T) {
@@ -15,7 +17,7 @@ func TestAddressTakenMeanwhileIsLeftForAnother(t *testing.T) {
 	}
 	defer func() { _ = taken.Close() }()
 	dir := t.TempDir()
-	s := &story{say: narrator{out: io.Discard}, dir: dir, data: filepath.Join(dir, "data"), sellsy: &sellsy{url: "http://127.0.0.1:9"}}
+	s := &story{say: narrator{out: io.Discard}, dir: dir, data: filepath.Join(dir, "data"), sellsy: &sandbox.Remote{URL: "http://127.0.0.1:9"}}
 	ctx, cancel := context.WithCancel(t.Context())
 	stopped, err := s.start(ctx, "test", taken.Addr().String(), "127.0.0.1:0")
 	if err != nil {

@@ -1,16 +1,11 @@
 package demo
 
 import (
-	"bufio"
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
 	"net"
 	"net/http"
-	"os"
-	"os/exec"
-	"strings"
 	"time"
 
 	"relais/internal/api"
@@ -18,53 +13,13 @@ import (
 	"relais/internal/sandbox"
 )
 
-// sellsy is the sandbox in its process.
-type sellsy struct {
-	url string
-	cmd *exec.Cmd
-}
-
-func startSellsy(ctx context.Context, command []string) (*sellsy, error) {
-	cmd := exec.CommandContext(ctx, command[0], command[1:]...) //nolint:gosec // relais itself
-	cmd.Stderr = os.Stderr
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		return nil, err
-	}
-	if err := cmd.Start(); err != nil {
-		return nil, err
-	}
-	line, err := bufio.NewReader(out).ReadString('\n')
-	if err != nil {
-		return nil, fmt.Errorf("the sandbox of Sellsy did not start: %w", err)
-	}
-	return &sellsy{url: strings.TrimSpace(strings.TrimPrefix(line, "sandbox ")), cmd: cmd}, nil
-}
-
-func (s *sellsy) stop() {
-	_ = s.cmd.Process.Kill() // it may have ended with the context
-	_ = s.cmd.Wait()
-}
-
-func (s *sellsy) estimate(ctx context.Context, e sandbox.Estimate) (int64, error) {
-	var made struct {
-		IDs []int64 `json:"ids"`
-	}
-	err := call(ctx, http.DefaultClient, s.url+"/sandbox/estimates", sandbox.NewEstimates{Estimate: e}, &made)
-	if err != nil || len(made.IDs) != 1 {
+// newEstimate makes a quote in the sandbox.
+func (s *story) newEstimate(ctx context.Context, e sandbox.Estimate) (int64, error) {
+	ids, err := s.sellsy.AddEstimates(ctx, sandbox.NewEstimates{Estimate: e})
+	if err != nil || len(ids) != 1 {
 		return 0, fmt.Errorf("making a quote in the sandbox: %w", err)
 	}
-	return made.IDs[0], nil
-}
-
-func (s *sellsy) notify(ctx context.Context, n sandbox.Notification) (sandbox.Answer, error) {
-	var a sandbox.Answer
-	return a, call(ctx, http.DefaultClient, s.url+"/sandbox/notify", n, &a)
-}
-
-func (s *sellsy) inspect(ctx context.Context) (sandbox.Inspection, error) {
-	var i sandbox.Inspection
-	return i, call(ctx, http.DefaultClient, s.url+"/sandbox/invoices", nil, &i)
+	return ids[0], nil
 }
 
 // invoice is what is told of an invoice.
@@ -87,9 +42,9 @@ func (i *invoice) name() string {
 func (i *invoice) total() any { return i.Amounts["total_incl_tax"] }
 
 // invoiceOf is the one invoice of an estimate.
-func (s *sellsy) invoiceOf(ctx context.Context, estimate int64) (*invoice, error) {
+func (s *story) invoiceOf(ctx context.Context, estimate int64) (*invoice, error) {
 	var list []invoice
-	if err := call(ctx, http.DefaultClient, fmt.Sprintf("%s/sandbox/invoices?estimate=%d", s.url, estimate), nil, &list); err != nil {
+	if err := s.sellsy.InvoicesOf(ctx, estimate, &list); err != nil {
 		return nil, err
 	}
 	if len(list) != 1 {
@@ -115,7 +70,21 @@ func newControl(where app.Addresses) *control {
 }
 
 func (c *control) get(ctx context.Context, path string, into any) error {
-	return call(ctx, c.client, "http://relais"+api.Prefix+path, nil, into)
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://relais"+api.Prefix+path, nil)
+	if err != nil {
+		return err
+	}
+	response, err := c.client.Do(request)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = response.Body.Close() }()
+	if response.StatusCode/100 != 2 {
+		return fmt.Errorf("GET %s was answered %s", path, response.Status)
+	}
+	return json.NewDecoder(response.Body).Decode(into)
 }
 
 func (c *control) events(ctx context.Context) ([]api.Event, error) {
@@ -154,31 +123,4 @@ func (c *control) deliveries(ctx context.Context) ([]delivery, error) {
 func (c *control) delivery(ctx context.Context, id string) (*delivery, error) {
 	var d delivery
 	return &d, c.get(ctx, "/deliveries/"+id, &d)
-}
-
-// call posts body as JSON, or gets where there is none.
-func call(ctx context.Context, client *http.Client, url string, body, into any) error {
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
-	defer cancel()
-	method, text := http.MethodGet, []byte(nil)
-	if body != nil {
-		var err error
-		method = http.MethodPost
-		if text, err = json.Marshal(body); err != nil {
-			return err
-		}
-	}
-	request, err := http.NewRequestWithContext(ctx, method, url, bytes.NewReader(text))
-	if err != nil {
-		return err
-	}
-	response, err := client.Do(request)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = response.Body.Close() }()
-	if response.StatusCode/100 != 2 {
-		return fmt.Errorf("%s %s was answered %s", method, url, response.Status)
-	}
-	return json.NewDecoder(response.Body).Decode(into)
 }

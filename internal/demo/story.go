@@ -13,7 +13,7 @@ type story struct {
 	say    narrator
 	dir    string
 	data   string
-	sellsy *sellsy
+	sellsy *sandbox.Remote
 	relais *control
 	slow   time.Duration // the longest answer
 	seen   int           // deliveries that were told of
@@ -23,15 +23,15 @@ type story struct {
 
 // tell plays each scene, and counts at the end.
 func (s *story) tell(ctx context.Context) error {
-	withObject, err := s.sellsy.estimate(ctx, sandbox.Estimate{Subject: "Rénovation de la cuisine", Rows: sandbox.SampleRows()})
+	withObject, err := s.newEstimate(ctx, sandbox.Estimate{Subject: "Rénovation de la cuisine", Rows: sandbox.SampleRows()})
 	if err != nil {
 		return err
 	}
-	withoutObject, err := s.sellsy.estimate(ctx, sandbox.Estimate{Subject: "Contrat d'entretien"})
+	withoutObject, err := s.newEstimate(ctx, sandbox.Estimate{Subject: "Contrat d'entretien"})
 	if err != nil {
 		return err
 	}
-	refused, err := s.sellsy.estimate(ctx, sandbox.Estimate{Subject: "Véranda", Status: "refused"})
+	refused, err := s.newEstimate(ctx, sandbox.Estimate{Subject: "Véranda", Status: "refused"})
 	if err != nil {
 		return err
 	}
@@ -73,7 +73,7 @@ func (s *story) tell(ctx context.Context) error {
 // send has the sandbox send a webhook and tells how it was answered.
 func (s *story) send(ctx context.Context, title text, n sandbox.Notification, want int) error {
 	s.say.scene(title, n.Estimate)
-	answer, err := s.sellsy.notify(ctx, n)
+	answer, err := s.sellsy.Notify(ctx, n)
 	if err != nil {
 		return err
 	}
@@ -97,7 +97,7 @@ func (s *story) invoice(ctx context.Context, title text, n sandbox.Notification)
 	if err != nil {
 		return err
 	}
-	invoice, err := s.sellsy.invoiceOf(ctx, n.Estimate)
+	invoice, err := s.invoiceOf(ctx, n.Estimate)
 	if err != nil {
 		return err
 	}
@@ -131,7 +131,7 @@ func (s *story) existing(ctx context.Context, n sandbox.Notification) error {
 	if err != nil {
 		return err
 	}
-	invoice, err := s.sellsy.invoiceOf(ctx, n.Estimate) // an error when there are two
+	invoice, err := s.invoiceOf(ctx, n.Estimate) // an error when there are two
 	if err != nil {
 		return err
 	}
@@ -199,7 +199,7 @@ func (s *story) next(ctx context.Context) (*delivery, error) {
 
 func (s *story) count(ctx context.Context, want map[int64]int) error {
 	s.say.scene(sCount, 0)
-	inspection, err := s.sellsy.inspect(ctx)
+	inspection, err := s.sellsy.Inspect(ctx)
 	if err != nil {
 		return err
 	}

@@ -37,7 +37,7 @@ func TestAcknowledgedEventsSurviveKillsAndAreInvoicedOnce(t *testing.T) {
 }
 
 func TestVerdictSeesEveryFault(t *testing.T) {
-	good := report{Kills: 20, wantKills: 20, InsideEffects: 5, Acked: 10, Estimates: 3}
+	good := report{outcome: outcome{Acked: 10, Estimates: 3}, Kills: 20, wantKills: 20, InsideEffects: 5}
 	if err := good.verdict(); err != nil {
 		t.Fatal(err)
 	}
@@ -46,6 +46,7 @@ func TestVerdictSeesEveryFault(t *testing.T) {
 		"incomplete": func(r *report) { r.NotCompleted = 1 },
 		"missing":    func(r *report) { r.Missing = 1 },
 		"doubled":    func(r *report) { r.Doubled = 1 },
+		"twice":      func(r *report) { r.Duplicates = 1 },
 		"few kills":  func(r *report) { r.Kills = 19 },
 		"no effects": func(r *report) { r.InsideEffects = 1 },
 		"no load":    func(r *report) { r.Acked = 0 },

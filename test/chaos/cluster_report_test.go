@@ -7,10 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
-	"path/filepath"
 	"slices"
-	"text/tabwriter"
 	"time"
 )
 
@@ -22,9 +19,7 @@ const (
 
 // clusterReport is what a run of the cluster found.
 type clusterReport struct {
-	Date          string    `json:"date"`
-	Machine       string    `json:"machine"`
-	Seed          uint64    `json:"seed"`
+	outcome
 	Kills         int       `json:"nodes_killed"`
 	Stalls        int       `json:"nodes_stalled"`
 	StallsInside  int       `json:"stalled_inside_open_effects"`
@@ -32,32 +27,16 @@ type clusterReport struct {
 	Restarts      int       `json:"database_restarts"`
 	Stops         int       `json:"database_stops"`
 	Rolls         int       `json:"rolled_all_nodes"`
-	Seconds       float64   `json:"seconds"`
-	DrainSeconds  float64   `json:"drain_seconds"`
-	Sent          int       `json:"webhooks_sent"`
-	Acked         int       `json:"acknowledged"`
-	Stored        int       `json:"stored"`
-	Lost          int       `json:"acknowledged_lost"`
-	NotCompleted  int       `json:"not_completed"`
-	Duplicates    int       `json:"stored_more_than_once"`
 	Claims        int       `json:"claims_beyond_the_first"`
 	Retried       int       `json:"of_them_after_a_failure"`
 	Deferred      int       `json:"of_them_after_waiting_for_anothers_effect"`
 	Returned      int       `json:"of_them_after_a_stop"`
 	Interrupted   int       `json:"of_them_after_a_kill_a_stall_or_a_cut"`
-	Estimates     int       `json:"estimates"`
-	Missing       int       `json:"estimates_without_invoice"`
-	Doubled       int       `json:"estimates_with_several_invoices"`
 	TakeOvers     []float64 `json:"take_overs_s"`
 	StopRequests  int       `json:"requests_during_stops"`
 	StopRefused   int       `json:"refused_during_stops"`
 	StopP99Millis float64   `json:"ack_p99_during_stops_ms"`
 	StopMaxMillis float64   `json:"ack_max_during_stops_ms"`
-}
-
-func newClusterReport(seed uint64) *clusterReport {
-	r := newReport(options{})
-	return &clusterReport{Date: r.Date, Machine: r.Machine, Seed: seed}
 }
 
 func (r *clusterReport) noteTakeOver(took time.Duration) {
@@ -76,22 +55,16 @@ func (r *clusterReport) noteStop(a *answers) {
 }
 
 func (r *clusterReport) print(out io.Writer) {
-	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	row := func(name string, value any) { fmt.Fprintf(w, "%s\t%v\n", name, value) }
-	row("nodes killed, stalled (inside open effects), cut off", fmt.Sprintf("%d, %d (%d), %d", r.Kills, r.Stalls, r.StallsInside, r.Cuts))
-	row("database restarted, stopped; all nodes rolled", fmt.Sprintf("%d, %d; %d", r.Restarts, r.Stops, r.Rolls))
-	row("acknowledged events", fmt.Sprintf("%d of %d sent, in %.0f s", r.Acked, r.Sent, r.Seconds))
-	row("acknowledged events lost", r.Lost)
-	row("acknowledged events not completed", r.NotCompleted)
-	row("events stored more than once", r.Duplicates)
-	row("claims beyond a delivery's first", fmt.Sprintf("%d: %d after a failure, %d after waiting for another's effect, %d handed back, %d interrupted",
+	t := newTable(out)
+	t.row("nodes killed, stalled (inside open effects), cut off", fmt.Sprintf("%d, %d (%d), %d", r.Kills, r.Stalls, r.StallsInside, r.Cuts))
+	t.row("database restarted, stopped; all nodes rolled", fmt.Sprintf("%d, %d; %d", r.Restarts, r.Stops, r.Rolls))
+	t.row("acknowledged events", fmt.Sprintf("%d of %d sent, in %.0f s", r.Acked, r.Sent, r.Seconds))
+	t.row("claims beyond a delivery's first", fmt.Sprintf("%d: %d after a failure, %d after waiting for another's effect, %d handed back, %d interrupted",
 		r.Claims, r.Retried, r.Deferred, r.Returned, r.Interrupted))
-	row("estimates", r.Estimates)
-	row("estimates without their invoice", r.Missing)
-	row("estimates with several invoices", r.Doubled)
-	row("take-overs", fmt.Sprintf("%d, longest %.1f s", len(r.TakeOvers), longest(r.TakeOvers)))
-	row("while the database was stopped", fmt.Sprintf("%d requests, %d refused, p99 %.1f ms, longest %.0f ms", r.StopRequests, r.StopRefused, r.StopP99Millis, r.StopMaxMillis))
-	_ = w.Flush()
+	r.rows(t)
+	t.row("take-overs", fmt.Sprintf("%d, longest %.1f s", len(r.TakeOvers), longest(r.TakeOvers)))
+	t.row("while the database was stopped", fmt.Sprintf("%d requests, %d refused, p99 %.1f ms, longest %.0f ms", r.StopRequests, r.StopRefused, r.StopP99Millis, r.StopMaxMillis))
+	_ = t.w.Flush()
 }
 
 func longest(seconds []float64) float64 {
@@ -102,33 +75,16 @@ func longest(seconds []float64) float64 {
 }
 
 func (r *clusterReport) verdict() error {
-	var faults []error
-	check := func(bad bool, format string, args ...any) {
-		if bad {
-			faults = append(faults, fmt.Errorf(format, args...))
-		}
-	}
-	check(r.Lost > 0, "%d acknowledged events were lost", r.Lost)
-	check(r.NotCompleted > 0, "%d acknowledged events were not completed", r.NotCompleted)
-	check(r.Duplicates > 0, "%d events are stored more than once", r.Duplicates)
-	check(r.Claims != r.Retried+r.Deferred+r.Returned+r.Interrupted, "%d claims, of which nothing says why", r.Claims-r.Retried-r.Deferred-r.Returned-r.Interrupted)
-	check(r.Missing > 0, "%d estimates have no invoice", r.Missing)
-	check(r.Doubled > 0, "%d estimates have several invoices", r.Doubled)
-	check(longest(r.TakeOvers) > takeOverIn.Seconds(), "a take-over took %.1f s", longest(r.TakeOvers))
-	check(r.StopRefused > 0, "%d requests were refused while the database was stopped", r.StopRefused)
-	check(r.StopP99Millis > float64(stopP99.Milliseconds()), "while the database was stopped the 99th percentile of answers was %.0f ms", r.StopP99Millis)
-	check(r.StopMaxMillis > float64(stopMax.Milliseconds()), "while the database was stopped an answer took %.0f ms", r.StopMaxMillis)
-	check(r.Acked == 0 || r.Estimates == 0 || r.StopRequests == 0, "nothing was acknowledged")
-	check(r.StallsInside == 0, "no node was stalled inside an open effect")
-	return errors.Join(faults...)
-}
-
-func (r *clusterReport) write(dir string) error {
-	text, err := json.MarshalIndent(r, "", "  ")
-	if err != nil {
-		return err
-	}
-	return os.WriteFile(filepath.Join(dir, "chaos-cluster.json"), append(text, '\n'), 0o644)
+	var f faulty
+	r.check(&f)
+	f.check(r.Claims != r.Retried+r.Deferred+r.Returned+r.Interrupted, "%d claims, of which nothing says why", r.Claims-r.Retried-r.Deferred-r.Returned-r.Interrupted)
+	f.check(longest(r.TakeOvers) > takeOverIn.Seconds(), "a take-over took %.1f s", longest(r.TakeOvers))
+	f.check(r.StopRefused > 0, "%d requests were refused while the database was stopped", r.StopRefused)
+	f.check(r.StopP99Millis > float64(stopP99.Milliseconds()), "while the database was stopped the 99th percentile of answers was %.0f ms", r.StopP99Millis)
+	f.check(r.StopMaxMillis > float64(stopMax.Milliseconds()), "while the database was stopped an answer took %.0f ms", r.StopMaxMillis)
+	f.check(r.StopRequests == 0, "nothing was sent while the database was stopped")
+	f.check(r.StallsInside == 0, "no node was stalled inside an open effect")
+	return errors.Join(f.found...)
 }
 
 // spooledIn adds up what the nodes that live say of their spools.
@@ -162,10 +118,10 @@ func (c *cluster) count(l *load) error {
 		return err
 	}
 	defer rows.Close()
-	stored, done := map[int64]int{}, map[int64]int{}
+	stored, done := map[int64]int64{}, map[int64]int64{}
 	for rows.Next() {
 		var body []byte
-		var succeeded int
+		var succeeded int64
 		if err := rows.Scan(&body, &succeeded); err != nil {
 			return err
 		}
@@ -173,15 +129,11 @@ func (c *cluster) count(l *load) error {
 		if err != nil {
 			return err
 		}
-		c.found.Stored++
 		stored[number]++
 		done[number] += succeeded
 	}
 	if err := rows.Err(); err != nil {
 		return err
-	}
-	for _, n := range stored {
-		c.found.Duplicates += n - 1
 	}
 	// A claim without an outcome is one that a kill, a stall or a cut interrupted.
 	if err := c.db.QueryRow(ctx, `WITH known AS (SELECT delivery, count(*) AS outcomes, count(*) FILTER (WHERE verdict = 'retry') AS retried,
@@ -192,28 +144,10 @@ func (c *cluster) count(l *load) error {
 		Scan(&c.found.Claims, &c.found.Retried, &c.found.Deferred, &c.found.Returned, &c.found.Interrupted); err != nil {
 		return err
 	}
-	inspection, err := c.sandbox.inspect(ctx)
+	inspection, err := c.sandbox.Inspect(ctx)
 	if err != nil {
 		return err
 	}
-	wanted := map[int64]bool{}
-	for number, estimate := range l.acked {
-		wanted[estimate] = true
-		switch {
-		case stored[number] == 0:
-			c.found.Lost++
-		case done[number] == 0:
-			c.found.NotCompleted++
-		}
-	}
-	for estimate, invoices := range inspection.Estimates {
-		switch {
-		case len(invoices) > 1:
-			c.found.Doubled++
-		case len(invoices) == 0 && wanted[estimate]:
-			c.found.Missing++
-		}
-	}
-	c.found.Estimates = len(wanted)
+	c.found.compare(l.acked, stored, done, inspection.Estimates)
 	return nil
 }

@@ -88,7 +88,7 @@ func TestNothingIsLostWhenANodeANetworkOrTheDatabaseGoesAway(t *testing.T) {
 	c.must(c.count(load))
 	c.found.print(t.Output())
 	if *clusterResults != "" {
-		c.must(c.found.write(*clusterResults))
+		c.must(writeJSON(*clusterResults, "chaos-cluster.json", c.found))
 	}
 	c.must(c.found.verdict())
 }
@@ -99,14 +99,14 @@ func newCluster(t *testing.T) *cluster {
 	c := &cluster{
 		t:     t,
 		world: &world{options: o, dir: t.TempDir(), random: rand.New(rand.NewPCG(seed, 1)), report: newReport(o)},
-		pg:    pgtest.Server(t), found: newClusterReport(seed),
+		pg:    pgtest.Server(t), found: &clusterReport{outcome: newOutcome(seed)},
 	}
 	ctx := t.Context()
 	c.must(c.build(ctx))
 	var err error
 	c.sandbox, err = startSandbox(ctx, c.dir)
 	c.must(err)
-	t.Cleanup(c.sandbox.stop)
+	t.Cleanup(c.sandbox.Stop)
 	url := c.pg.URL("relais")
 	c.db, err = pgxpool.New(context.WithoutCancel(ctx), url)
 	c.must(err)

@@ -69,8 +69,7 @@ func (w *world) drain(ctx context.Context) error {
 
 // count compares what was acknowledged with what is there.
 func (w *world) count(ctx context.Context, l *load) error {
-	stored := map[int64]bool{}     // numbers of webhooks
-	incomplete := map[int64]bool{} // those whose deliveries didn't succeed
+	stored, completed := map[int64]int64{}, map[int64]int64{} // by the numbers of webhooks
 	err := w.database(func(db *sql.DB) error {
 		rows, err := db.QueryContext(ctx, `SELECT p.body, (SELECT count(*) FROM delivery d WHERE d.event = p.seq AND d.state = ?)
 			FROM payload p`, succeeded)
@@ -80,7 +79,7 @@ func (w *world) count(ctx context.Context, l *load) error {
 		defer func() { _ = rows.Close() }()
 		for rows.Next() {
 			var body []byte
-			var done int
+			var done int64
 			if err := rows.Scan(&body, &done); err != nil {
 				return err
 			}
@@ -88,41 +87,18 @@ func (w *world) count(ctx context.Context, l *load) error {
 			if err != nil {
 				return err
 			}
-			w.report.Stored++
-			stored[number] = true
-			if done != 1 {
-				incomplete[number] = true
-			}
+			stored[number]++
+			completed[number] += done
 		}
 		return rows.Err()
 	})
 	if err != nil {
 		return err
 	}
-	inspection, err := w.sandbox.inspect(ctx)
+	inspection, err := w.sandbox.Inspect(ctx)
 	if err != nil {
 		return err
 	}
-	wanted := map[int64]bool{}
-	for number, estimate := range l.acked {
-		wanted[estimate] = true
-		if !stored[number] {
-			w.report.Lost++
-		}
-		if incomplete[number] {
-			w.report.NotCompleted++
-		}
-	}
-	for estimate, invoices := range inspection.Estimates {
-		switch {
-		case len(invoices) > 1:
-			w.report.Doubled++
-		case len(invoices) == 0 && wanted[estimate]:
-			w.report.Missing++
-		case len(invoices) == 1:
-			w.report.Invoiced++
-		}
-	}
-	w.report.Estimates = len(wanted)
+	w.report.compare(l.acked, stored, completed, inspection.Estimates)
 	return nil
 }

@@ -13,6 +13,8 @@ import (
 	"strconv"
 	"sync"
 	"time"
+
+	"relais/internal/sandbox"
 )
 
 const (
@@ -123,7 +125,7 @@ func (l *load) next(ctx context.Context) (number, estimate int64, ok bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if len(l.fresh) == 0 {
-		ids, err := l.sandbox.newEstimates(ctx, batch)
+		ids, err := l.sandbox.AddEstimates(ctx, sandbox.NewEstimates{Count: batch})
 		if err != nil {
 			if ctx.Err() == nil && l.failure == nil {
 				l.failure = err

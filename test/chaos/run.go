@@ -14,6 +14,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"relais/internal/sandbox"
 )
 
 type options struct {
@@ -75,7 +77,7 @@ type world struct {
 	dir     string
 	binary  string
 	listen  string
-	sandbox *remote
+	sandbox *sandbox.Remote
 	relais  *exec.Cmd
 	random  *rand.Rand
 	report  *report
@@ -94,7 +96,7 @@ func run(ctx context.Context, o options) (*report, error) {
 	if w.sandbox, err = startSandbox(ctx, w.dir); err != nil {
 		return nil, err
 	}
-	defer w.sandbox.stop()
+	defer w.sandbox.Stop()
 	if err := w.configure(ctx); err != nil {
 		return nil, err
 	}
@@ -154,7 +156,7 @@ func (w *world) configure(ctx context.Context) error {
 	}
 	w.listen = addresses[0]
 	delays := strings.TrimSuffix(strings.Repeat("1s, ", 100), ", ")
-	text := fmt.Sprintf(relaisYAML, addresses[0], addresses[1], signingKey, w.sandbox.url, delays)
+	text := fmt.Sprintf(relaisYAML, addresses[0], addresses[1], signingKey, w.sandbox.URL, delays)
 	return os.WriteFile(filepath.Join(w.dir, "relais.yaml"), []byte(text), 0o600)
 }
 
