@@ -32,7 +32,29 @@ func Reference(presets Presets) ([]byte, error) {
 		fmt.Fprintf(&b, "| `%s` | [%s](%s) | %s | %s | %s |\n", p.Name, p.Title, p.Docs, p.Verify.describe(), cell(open), code(p.Path))
 	}
 	b.WriteString(referenceTail)
+	for _, name := range presets.Names() {
+		text, err := presets.text(name)
+		if err != nil {
+			return nil, err
+		}
+		if notes := remarks(string(text)); notes != "" {
+			fmt.Fprintf(&b, "\n### %s\n\n%s", name, notes)
+		}
+	}
 	return []byte(b.String()), nil
+}
+
+// remarks are what a preset's file says before its first key.
+func remarks(text string) string {
+	var b strings.Builder
+	for line := range strings.Lines(text) {
+		said, isRemark := strings.CutPrefix(line, "#")
+		if !isRemark {
+			break
+		}
+		b.WriteString(strings.ReplaceAll(strings.TrimPrefix(said, " "), "<", `\<`))
+	}
+	return b.String()
 }
 
 const referenceHead = `<!-- Generated from the presets; do not edit. -->
@@ -49,7 +71,8 @@ time is as good tomorrow. Where that matters, let a route ask the provider's API
 Events of a provider's own test mode are marked as tests, where its messages tell: %s. Only routes that say ` + "`test: true`" + `
 take them, so that a payment with a test card pays nothing.
 
-A variant is another way in which the provider may sign: ` + "`verify: {variant: NAME}`" + `.
+A variant is another way in which the provider may sign: ` + "`verify: {variant: NAME}`" + `. Below the table is [what to know of
+each](#what-to-know-of-each): where its secret comes from, and what it asks for before it sends (Asana, Meta, Notion, Okta…).
 
 | preset | provider | verified by | what that leaves open | path |
 |---|---|---|---|---|
@@ -65,6 +88,11 @@ DHL's Unified Push is silent until its subscription is activated: a route on ` +
 
 Colissimo, Chronopost and La Poste publish no webhooks: their tracking is asked for. An aggregator of this table sends for
 them. PrestaShop sends none itself; its modules do.
+
+## What to know of each
+
+What has to be set at the provider, what its events are called here, and what this stands on. These are the remarks of the
+presets' own files; vectors that are "below" stand there.
 `
 
 // describe says in a few words how the requests are verified.

@@ -2,11 +2,15 @@ package source
 
 import (
 	"net/url"
+	"os"
+	"path/filepath"
 	"reflect"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
+	"relais/internal/config"
 	"relais/internal/core"
 )
 
@@ -68,5 +72,36 @@ func TestPresetsOfPromisedProviders(t *testing.T) {
 	}
 	if len(have) < 60 {
 		t.Errorf("there are %d presets, and sixty are promised", len(have))
+	}
+}
+
+// The example of docs/presets.md is a whole preset: copied as it stands, its vector passes and its sample can be sent.
+func TestPresetOfTheDocumentWorks(t *testing.T) {
+	page, err := os.ReadFile(filepath.Join("..", "..", "docs", "presets.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(page), "```yaml\n")
+	text, _, found := strings.Cut(rest, "```")
+	if !found {
+		t.Fatal("the page has no example")
+	}
+	dir := t.TempDir()
+	if err := os.Mkdir(filepath.Join(dir, OwnFolder), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, OwnFolder, "acme.yaml"), []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	presets := Beside(filepath.Join(dir, "relais.yaml"))
+	if faults := presets.CheckOwn(); len(faults) > 0 {
+		t.Fatalf("%+v", faults)
+	}
+	src, err := Compile(config.Source{Name: "acme", Preset: "acme", Secrets: secrets(signKey)}, presets)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := src.Sample("payment.succeeded", "7", "1", time.Unix(1_700_000_000, 0)); err != nil {
+		t.Error(err)
 	}
 }
