@@ -43,7 +43,7 @@ func (c *initCommand) Run(p *program) error {
 	if err != nil {
 		return err
 	}
-	begin.Secret = newSecret(&preset.Verify)
+	begin = drawn(begin, &preset.Verify)
 	env, err := config.StarterEnv(begin, p.lang.code())
 	if err != nil {
 		return err
@@ -112,10 +112,26 @@ func writeFile(f starterFile) error {
 // beginWith is the starter's source on a preset; its secret is still to be drawn.
 func beginWith(preset *source.Preset) config.Begin {
 	verify := &preset.Verify
-	return config.Begin{
-		Preset: preset.Name, KeyKnown: verify.KeyKnown(),
+	begin := config.Begin{
+		Preset: preset.Name, Path: preset.Path, KeyKnown: verify.KeyKnown(), KeyFetched: verify.KeyFetched(),
+		Plain:    verify.Scheme == "token" || verify.Scheme == "basic",
 		KeyAsked: verify.Public() && !verify.KeyKnown(), Values: verify.Wanted(),
 	}
+	for i := range preset.Handshake {
+		if h := &preset.Handshake[i]; h.Token.Secret != "" {
+			begin.Token, begin.SecretGiven = h.Token.Secret, h.GivesSecret
+		}
+	}
+	return begin
+}
+
+// drawn is the starter's source with fresh secrets.
+func drawn(begin config.Begin, verify *source.Verify) config.Begin {
+	begin.Secret = newSecret(verify)
+	if begin.Token != "" {
+		begin.TokenSecret = newSecret(new(source.Verify))
+	}
+	return begin
 }
 
 // newSecret draws 256 bits, written as the preset reads secrets.

@@ -28,7 +28,7 @@ func TestEveryPresetsStarterIsRight(t *testing.T) {
 		for lang, word := range map[string]string{"en": "# To be filled in", "fr": "# À compléter"} {
 			begin := beginWith(preset)
 			if !begin.KeyAsked && !begin.KeyKnown {
-				begin.Secret = newSecret(&preset.Verify)
+				begin = drawn(begin, &preset.Verify)
 			}
 			text, err := config.Starter(begin, lang)
 			if err != nil {
@@ -75,6 +75,32 @@ func TestStartersOfPublicKeys(t *testing.T) {
 		}
 		if got != want {
 			t.Errorf("%s: its key is %s, and not %s:\n%s", name, got, want, env)
+		}
+	}
+}
+
+// Asana makes the secret itself and asks for a token first; Meta asks for one beside its own secret.
+func TestStartersOfHandshakes(t *testing.T) {
+	for name, want := range map[string][]string{
+		"asana": {"# ASANA_WEBHOOK_SECRET=\n", "\nASANA_WEBHOOK_SETUP=\"", `secrets: {setup: "${ASANA_WEBHOOK_SETUP}"}`, `# secret: "${ASANA_WEBHOOK_SECRET}"`},
+		"meta":  {"\nMETA_WEBHOOK_SECRET=\"", "\nMETA_WEBHOOK_VERIFY=\"", `secrets: {verify: "${META_WEBHOOK_VERIFY}"}`, `    secret: "${META_WEBHOOK_SECRET}"`},
+	} {
+		preset, err := source.Embedded().Load(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, err := config.Starter(beginWith(preset), "en")
+		if err != nil {
+			t.Fatal(err)
+		}
+		env, err := config.StarterEnv(drawn(beginWith(preset), &preset.Verify), "en")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, word := range want {
+			if !strings.Contains(string(text)+string(env), word) {
+				t.Errorf("%s: %s is not in\n%s%s", name, word, text, env)
+			}
 		}
 	}
 }

@@ -24,15 +24,24 @@ const starterPreset = "generic-hmac"
 // Begin is the source that a starter begins with.
 type Begin struct {
 	Preset string // "" for any sender that signs
+	Path   string // the preset's own, besides /in/NAME
 	// Secret is written as it is; without one the variable is named that StarterEnv sets.
 	Secret string
-	// KeyKnown is set where the preset comes with its provider's public key: no secret is needed.
-	KeyKnown bool
+	// Plain is set where the secret is sent as it is: nothing is signed.
+	Plain bool
+	// KeyKnown is set where the preset comes with its provider's public key: no secret is needed. KeyFetched is set
+	// where it is had from the certificate that a request names.
+	KeyKnown, KeyFetched bool
 	// KeyAsked is set where the secret is the provider's public key, which nobody can draw. Values are what is
 	// signed besides, which only the account's settings show. relais check refuses the file until both are
 	// filled in.
 	KeyAsked bool
 	Values   []string
+	// Token is the name of the secret that the provider's handshake asks for; "" where none does. TokenSecret is to it
+	// what Secret is to the other one. SecretGiven is set where the provider makes that other one, and tells it with
+	// the handshake.
+	Token, TokenSecret string
+	SecretGiven        bool
 }
 
 // Starter writes a commented configuration to begin with. A lang that begins with fr comments it in French;
@@ -42,10 +51,6 @@ func Starter(b Begin, lang string) ([]byte, error) {
 	preset, name, err := starterName(b.Preset)
 	if err != nil {
 		return nil, err
-	}
-	shown := quoted("${" + secretVariable(name) + "}")
-	if b.Secret != "" {
-		shown = strings.ReplaceAll(quoted(b.Secret), varOpening, varEscaped)
 	}
 	language := "en"
 	if strings.HasPrefix(lang, "fr") {
@@ -60,11 +65,22 @@ func Starter(b Begin, lang string) ([]byte, error) {
 		return nil, fmt.Errorf("starter: %w", err)
 	}
 	var out bytes.Buffer
-	if err := text.Execute(&out, map[string]any{"Name": name, "Preset": preset, "Secret": shown,
-		"KeyKnown": b.KeyKnown, "KeyAsked": b.KeyAsked, "Values": b.Values}); err != nil {
+	values := struct {
+		Begin
+		Name, Preset, Secret, TokenSecret string
+	}{b, name, preset, shownSecret(b.Secret, secretVariable(name)), shownSecret(b.TokenSecret, tokenVariable(name, b.Token))}
+	if err := text.Execute(&out, values); err != nil {
 		return nil, fmt.Errorf("starter: %w", err)
 	}
 	return out.Bytes(), nil
+}
+
+// shownSecret is a secret as the starter writes it: as it is, or the variable that holds it.
+func shownSecret(secret, variable string) string {
+	if secret == "" {
+		return quoted("${" + variable + "}")
+	}
+	return strings.ReplaceAll(quoted(secret), varOpening, varEscaped)
 }
 
 // StarterEnv writes the .env that belongs to a Starter that names a variable: it holds the secret, or the
@@ -84,12 +100,18 @@ func StarterEnv(b Begin, lang string) ([]byte, error) {
 		key = "# À compléter : la clé publique ou le certificat du fournisseur.\n"
 	}
 	out.WriteString(fill)
-	switch escaped := strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\n", `\n`).Replace(b.Secret); {
+	escape := strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\n", `\n`)
+	switch {
 	case b.KeyKnown:
 	case b.KeyAsked:
 		out.WriteString(key + secretVariable(name) + "=\n")
+	case b.SecretGiven:
+		out.WriteString("# " + secretVariable(name) + "=\n")
 	default:
-		out.WriteString(secretVariable(name) + `="` + escaped + "\"\n")
+		out.WriteString(secretVariable(name) + `="` + escape.Replace(b.Secret) + "\"\n")
+	}
+	if b.Token != "" {
+		out.WriteString(tokenVariable(name, b.Token) + `="` + escape.Replace(b.TokenSecret) + "\"\n")
 	}
 	if preset == "sellsy" {
 		out.WriteString(client + "# SELLSY_CLIENT_ID=\n# SELLSY_CLIENT_SECRET=\n")
@@ -143,6 +165,9 @@ func starterName(preset string) (full, name string, err error) {
 }
 
 // secretVariable names the environment variable of a source's secret: SELLSY_WEBHOOK_SECRET.
-func secretVariable(name string) string {
-	return strings.ToUpper(strings.ReplaceAll(name, "-", "_")) + "_WEBHOOK_SECRET"
+func secretVariable(name string) string { return tokenVariable(name, "secret") }
+
+// tokenVariable names that of the token which a handshake asks for: META_WEBHOOK_VERIFY.
+func tokenVariable(name, token string) string {
+	return strings.ToUpper(strings.ReplaceAll(name+"_webhook_"+token, "-", "_"))
 }
