@@ -197,9 +197,16 @@ func TestEveryMetricIsExplained(t *testing.T) {
 			t.Errorf("docs/metrics.md explains %s, which there isn't", row[1])
 		}
 	}
+	_, refusals, _ := strings.Cut(string(page), "Reasons of `webhook_failures_total`")
+	refusals, attempts, _ := strings.Cut(refusals, "Reasons of `relais_attempts_total`")
 	for _, reason := range rejectReasons {
-		if !strings.Contains(string(page), "`"+string(reason)+"`") {
+		if !strings.Contains(refusals, "`"+string(reason)+"`") {
 			t.Errorf("docs/metrics.md doesn't say what to do about %s", reason)
+		}
+	}
+	for _, reason := range attemptReasons[2:] { // the first two are success
+		if !strings.Contains(attempts, "`"+string(reason)+"`") {
+			t.Errorf("docs/metrics.md doesn't say what to do about an attempt that ended with %s", reason)
 		}
 	}
 }
