@@ -118,6 +118,7 @@ type appendRows struct {
 // it, unless it is held, and whoever comes after one that takes it by force repeats that one.
 func rowsOf(events []*store.Accepted, lanes map[core.Destination]int64, allNew bool) *appendRows {
 	r := &appendRows{allNew: allNew}
+	r.makeRoom(events)
 	var claims, forced map[[16]byte]*store.Accepted
 	for _, a := range events {
 		e := &a.Event
@@ -147,6 +148,23 @@ func rowsOf(events []*store.Accepted, lanes map[core.Destination]int64, allNew b
 	r.claims.addAll(claims)
 	r.forced.addAll(forced)
 	return r
+}
+
+// makeRoom makes room in the columns of what each event has.
+func (r *appendRows) makeRoom(events []*store.Accepted) {
+	texts, headers, bodies := 0, 0, 0
+	for _, a := range events {
+		texts += len(a.Event.Tenant) + len(a.Event.Source) + len(a.Event.Type) + len(a.Event.Format)
+		headers += len(a.Event.Header)
+		bodies += len(a.Event.Body)
+	}
+	n := len(events)
+	room(n, 16, &r.ids, &r.keys, &r.claims.keys, &r.claims.events)
+	room(n, 8, &r.ats, &r.flags, &r.claims.windows)
+	room(n, texts/max(2*n, 1), &r.tenants, &r.sources, &r.types, &r.formats)
+	room(n, headers/max(n, 1), &r.headers)
+	room(n, bodies/max(n, 1), &r.bodies)
+	room(n, 0, &r.natives, &r.repeats, &r.queries, &r.paths)
 }
 
 func with(m map[[16]byte]*store.Accepted, a *store.Accepted) map[[16]byte]*store.Accepted {

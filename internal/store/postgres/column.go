@@ -16,6 +16,13 @@ type column struct {
 	data    []byte // of each element its length and its bytes
 }
 
+// room makes room in columns for n elements of about that many bytes: growing, they would be copied several times.
+func room(n, size int, columns ...*column) {
+	for _, c := range columns {
+		c.data = make([]byte, 0, n*(4+size)+size)
+	}
+}
+
 func (c *column) begin(element uint32, length int) []byte {
 	c.element = element
 	c.n++

@@ -138,7 +138,13 @@ func endingOf(v store.Verdict) (ending, error) {
 }
 
 func newWritten(outcomes []store.Outcome) (*writtenOutcomes, error) {
-	w := &writtenOutcomes{as: make([]int, len(outcomes))}
+	n := len(outcomes)
+	w := &writtenOutcomes{as: make([]int, n), verdict: make([]string, 0, n)}
+	room(n, 8, &w.ids, &w.delays, &w.started, &w.durations, &w.claims)
+	room(n, 2, &w.states, &w.counts, &w.retries, &w.returns, &w.skips, &w.stops)
+	room(n, 16, &w.nodes, &w.verdicts)
+	room(n, 0, &w.reasons, &w.messages, &w.errReasons, &w.errTexts)
+	room(n, 128, &w.traces)
 	first := make(map[store.Holder]int, len(outcomes))
 	for i := range outcomes {
 		o := &outcomes[i]
