@@ -41,5 +41,5 @@ func tuneCollector(ctx context.Context) {
 
 // collectorPercent is by how much what lives may grow before it is collected.
 func collectorPercent(live uint64) int {
-	return int(min(max(100, collectAfter*100/max(live, 1)), 1000)) //nolint:gosec // 1000 at most
+	return int(min(max(100, collectAfter*100/max(live, 1)), 1000))
 }

@@ -50,7 +50,7 @@ func newFinishers(n int) []*finisher {
 // finisherOf is the one that writes the lane's outcomes: each lane has one, because two would wait for each other at
 // the lane's row.
 func (l *Lanes) finisherOf(lane *lane) *finisher {
-	return l.finishers[uint64(lane.id)%uint64(len(l.finishers))]
+	return l.finishers[uint64(lane.id)%uint64(len(l.finishers))] //nolint:gosec // its bits
 }
 
 // stuck tells whether outcomes wait for a store that refuses them.
