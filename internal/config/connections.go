@@ -89,7 +89,7 @@ func (s *settingsReader) read(e entry) {
 		return
 	}
 	if p.Secret {
-		if secret, ok := s.secret(n, at, p.Doc); ok {
+		if secret, ok := s.secret(n, at, "fill it in. "+p.Doc); ok {
 			s.check(p, n, at, secret.Reveal(), func(any) any { return secret })
 		}
 		return

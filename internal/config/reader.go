@@ -213,15 +213,21 @@ func runeOffset(s string, n int) int {
 	return len(firstLine(s))
 }
 
+// manyWords are more than are listed where the nearest one is told.
+const manyWords = 40
+
 // unknown reports a word that isn't one of those allowed, with the nearest.
 func (r *reader) unknown(at Place, path, what, word string, allowed []string) {
 	message := fmt.Sprintf("there is no %s %q", what, word)
-	if near := core.Nearest(word, allowed); near != "" {
+	near := core.Nearest(word, allowed)
+	if near != "" {
 		message += fmt.Sprintf(": did you mean %q?", near)
 	}
-	if len(allowed) == 0 {
+	switch {
+	case len(allowed) == 0:
 		message += " (there is none)"
-	} else {
+	case near != "" && len(allowed) > manyWords:
+	default:
 		message += " (allowed: " + strings.Join(allowed, ", ") + ")"
 	}
 	r.fault(at, path, "%s", message)

@@ -86,10 +86,10 @@ func parseTree(file string, text []byte) (root *node, problems Problems) {
 	if err != nil {
 		var syntax *yaml.SyntaxError
 		if errors.As(err, &syntax) && syntax.Token != nil {
-			return nil, problem(syntax.Token.Position.Line, syntax.Token.Position.Column, "not well formed: "+syntax.Message)
+			return nil, problem(syntax.Token.Position.Line, syntax.Token.Position.Column, Syntax(syntax.Message))
 		}
 		line, _, _ := strings.Cut(err.Error(), "\n")
-		return nil, problem(1, 1, "not well formed: "+line)
+		return nil, problem(1, 1, Syntax(line))
 	}
 	b := treeBuilder{file: file}
 	switch {

@@ -28,9 +28,24 @@ func readable(message, names string) string {
 	}
 	if rest, ok := strings.CutPrefix(message, "Syntax error: "); ok {
 		rest, _, _ = strings.Cut(rest, " expecting {")
-		return "the expression isn't well formed: " + rest
+		return "the expression isn't well formed: " + advised(rest)
 	}
 	return message
+}
+
+// advised says what to write instead of what other languages have.
+func advised(said string) string {
+	for _, a := range []struct{ said, advice string }{
+		{"mismatched input 'and'", "and is written &&"},
+		{"mismatched input 'or'", "or is written ||"},
+		{"token recognition error at: '=", "equality is written =="},
+		{"mismatched input '<EOF>'", "it ends too early"},
+	} {
+		if strings.HasPrefix(said, a.said) {
+			return a.advice
+		}
+	}
+	return said
 }
 
 // byteOffset turns the library's line (from 1) and column (from 0, in characters) into an offset.

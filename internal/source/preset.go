@@ -11,6 +11,7 @@ import (
 
 	"github.com/goccy/go-yaml"
 
+	"relais/internal/config"
 	"relais/internal/core"
 )
 
@@ -339,6 +340,10 @@ func (e *malformedError) Error() string { return e.message }
 // malformed finds the place of what the YAML library says. A part that is read by itself is counted from its own
 // first line: its place is the file's where the same word stands there, else where that is a key once, else unknown.
 func malformed(err error, text []byte) error {
+	var syntax *yaml.SyntaxError // of the whole text, so that its place is the file's
+	if errors.As(err, &syntax) && syntax.Token != nil {
+		return &malformedError{syntax.Token.Position.Line, syntax.Token.Position.Column, config.Syntax(syntax.Message)}
+	}
 	var known yaml.Error
 	if !errors.As(err, &known) || known.GetToken() == nil || known.GetToken().Position == nil {
 		return &malformedError{message: yaml.FormatError(err, false, false)}

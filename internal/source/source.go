@@ -136,6 +136,9 @@ func (s *Source) Sample(typ, id, unique string, now time.Time) (*Request, error)
 		}
 		known = append(known, doc.Type)
 	}
+	if len(known) == 0 {
+		return nil, core.Errorf(core.CodeInvalid, "source %s has no samples: its preset lists none", s.Name)
+	}
 	return nil, core.Errorf(core.CodeInvalid, "source %s has no sample of %q: there are %s", s.Name, typ, strings.Join(known, ", "))
 }
 
