@@ -129,7 +129,7 @@ func (a *App) intake() ingest.Store {
 
 func makeData(dir string) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return core.Errorf(core.CodeUnavailable, "the data folder can't be made: %w", err)
+		return core.Errorf(core.CodeUnavailable, "the data folder can't be made: %w; give its user the right to, or another folder as --data", err)
 	}
 	return nil
 }

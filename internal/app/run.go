@@ -136,6 +136,12 @@ func listenError(key, address string, err error) error {
 		return core.Errorf(core.CodeConflict, "%s %s: another program listens there; stop it, or give another address in the file or as --%s",
 			key, address, strings.ReplaceAll(key, "_", "-"))
 	}
+	if errors.Is(err, syscall.EACCES) {
+		return core.Errorf(core.CodeUnavailable, "%s %s: this user may not listen there; give a port above 1023, or the user the right to (CAP_NET_BIND_SERVICE)", key, address)
+	}
+	if errors.Is(err, syscall.EADDRNOTAVAIL) {
+		return core.Errorf(core.CodeUnavailable, "%s %s: this machine has no such address; :PORT listens on all of its own", key, address)
+	}
 	return fmt.Errorf("%s: %w", key, err)
 }
 

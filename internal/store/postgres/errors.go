@@ -3,6 +3,8 @@ package postgres
 import (
 	"errors"
 	"fmt"
+	"net"
+	"strconv"
 	"strings"
 
 	"github.com/jackc/pgx/v5/pgconn"
@@ -65,12 +67,14 @@ func away(err error) (core.Code, string, bool) {
 		return core.CodeUnavailable, "the database failed", true
 	case state == "3D000":
 		return core.CodeUnavailable, "the database" + nameOf(err) + " doesn't exist: create it", true
+	case strings.HasPrefix(state, "28"):
+		return core.CodeUnavailable, "the database refuses relais' user: check the user and the password in store", true
 	case lasting(err):
 		return core.CodeUnavailable, "the database refuses relais' user", true
 	case state == "42P01" || state == "42703" || state == "42883" || state == "3F000":
 		return core.CodeUnavailable, "relais' tables aren't there as they should be: is the database being restored?", true
 	case state == "":
-		return core.CodeUnavailable, "the database can't be reached", true
+		return core.CodeUnavailable, "the database can't be reached" + addressOf(err), true
 	default:
 		return "", "", false
 	}
@@ -81,6 +85,15 @@ func nameOf(err error) string {
 	var e *pgconn.ConnectError
 	if errors.As(err, &e) && e.Config != nil && e.Config.Database != "" {
 		return " " + e.Config.Database
+	}
+	return ""
+}
+
+// addressOf is where a connection was tried, after " at "; "" where it isn't known.
+func addressOf(err error) string {
+	var e *pgconn.ConnectError
+	if errors.As(err, &e) && e.Config != nil && e.Config.Host != "" {
+		return " at " + net.JoinHostPort(e.Config.Host, strconv.Itoa(int(e.Config.Port)))
 	}
 	return ""
 }

@@ -94,7 +94,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	}
 	o = o.withDefaults()
 	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
-		return nil, core.Errorf(core.CodeUnavailable, "the data folder can't be made: %w", err)
+		return nil, core.Errorf(core.CodeUnavailable, "the data folder can't be made: %w; give its user the right to, or another folder as --data", err)
 	}
 	lock, err := lockFolder(o.Dir)
 	if err != nil {
