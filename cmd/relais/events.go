@@ -186,7 +186,14 @@ func (p *program) event(s *shownEvent, body bool) error {
 		p.printf("\n%s\n", printableLines(text))
 	}
 	if len(s.Deliveries) == 0 {
-		p.say("no_deliveries_of_event")
+		switch {
+		case s.RepeatOf != "":
+			p.say("no_deliveries_of_repeat", s.RepeatOf)
+		case s.Test:
+			p.say("no_deliveries_of_test")
+		default:
+			p.say("no_deliveries_of_event")
+		}
 		return nil
 	}
 	p.printf("\n")

@@ -83,6 +83,10 @@ func (p *program) source(cfg *config.Config, name string) (*source.Source, error
 }
 
 func (p *program) samples(from *source.Source) error {
+	if len(from.Events()) == 0 {
+		p.say("no_samples")
+		return nil
+	}
 	rows := make([][]string, 0, len(from.Events()))
 	for _, e := range from.Events() {
 		rows = append(rows, []string{e.Type, e.Doc})
