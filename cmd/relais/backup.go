@@ -35,7 +35,7 @@ func (b *backupCommand) Run(p *program) error {
 			return err
 		}
 		return show(p, b.output, &out, func(out *api.BackedUp) error {
-			p.say("backed_up", oneLine(out.File), size(out.Bytes), p.number(out.Events), short(time.Duration(out.TookMS)*time.Millisecond))
+			p.say("backed_up", oneLine(out.File), p.lang.size(out.Bytes), p.number(out.Events), p.lang.short(time.Duration(out.TookMS)*time.Millisecond))
 			p.say("backup_leaves")
 			return nil
 		})
@@ -64,7 +64,7 @@ func (p *program) watchBackup(c *client) (stop func()) {
 			if err := watcher.get("/backup", nil, &now); err != nil || !now.Running || now.Total == 0 {
 				continue // the backup's own answer tells what is wrong
 			}
-			line := p.lang.say("backing_up", 100*now.Copied/now.Total, size(now.Copied), size(now.Total))
+			line := p.lang.say("backing_up", 100*now.Copied/now.Total, p.lang.size(now.Copied), p.lang.size(now.Total))
 			if now.Copied == now.Total {
 				line = p.lang.say("checking")
 			}

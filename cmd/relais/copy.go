@@ -80,7 +80,7 @@ func (p *program) showCopied(done *app.Copied) error {
 	case done.Already:
 		p.say("copy_already", oneLine(done.From), oneLine(done.To))
 	default:
-		p.say("store_copied", oneLine(done.From), oneLine(done.To), p.number(done.Rows), short(done.Took))
+		p.say("store_copied", oneLine(done.From), oneLine(done.To), p.number(done.Rows), p.lang.short(done.Took))
 	}
 	if done.Resumed {
 		p.say("copy_resumed")

@@ -108,7 +108,7 @@ func (p *program) delivery(d *shownDelivery) error {
 	p.printf("\n")
 	rows := make([][]string, len(d.AttemptList))
 	for i, a := range d.AttemptList {
-		rows[i] = []string{when(a.StartedAt), short(time.Duration(a.DurationMS * float64(time.Millisecond))), a.Verdict, a.Reason, p.clip(a.Message, 100)}
+		rows[i] = []string{when(a.StartedAt), p.lang.short(time.Duration(a.DurationMS * float64(time.Millisecond))), a.Verdict, a.Reason, p.clip(a.Message, 100)}
 	}
 	if err := p.table("head_attempts", rows); err != nil {
 		return err

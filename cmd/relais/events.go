@@ -173,7 +173,7 @@ func (e *eventsShow) Run(p *program) error {
 func (p *program) event(s *shownEvent, body bool) error {
 	err := p.fields("f_event", s.ID, "f_number", strconv.FormatInt(s.Seq, 10), "f_source", s.Source, "f_type", s.Type, "f_native", s.NativeType,
 		"f_received", when(s.ReceivedAt), "f_repeat_of", s.RepeatOf, "f_marks", p.marks(&api.Event{Test: s.Test, Redacted: s.Redacted}),
-		"f_path", s.Path, "f_query", s.Query, "f_body", size(int64(s.BodyBytes)))
+		"f_path", s.Path, "f_query", s.Query, "f_body", p.lang.size(int64(s.BodyBytes)))
 	if err != nil {
 		return err
 	}

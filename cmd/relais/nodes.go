@@ -28,7 +28,7 @@ func (p *program) nodes(list *api.List[api.Node]) error {
 	rows := make([][]string, len(list.Items))
 	for i, n := range list.Items {
 		rows[i] = []string{
-			n.Name, p.lang.say(nodeState(n)), n.Role, n.Version, when(n.Since), short(time.Since(n.BeatAt)),
+			n.Name, p.lang.say(nodeState(n)), n.Role, n.Version, when(n.Since), p.lang.short(time.Since(n.BeatAt)),
 			strconv.Itoa(n.Running), clip(n.Routes, 13), p.lang.say(sameRoutes(n)), p.spool(n.Spool),
 		}
 	}
@@ -61,6 +61,6 @@ func (p *program) spool(s *api.Spool) string {
 	case s.Events == 0 && s.Aside == 0:
 		return p.lang.say("spool_empty")
 	default:
-		return p.lang.say("spool_holds", s.Events, size(s.Bytes), s.Aside)
+		return p.lang.say("spool_holds", s.Events, p.lang.size(s.Bytes), s.Aside)
 	}
 }

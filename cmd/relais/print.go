@@ -132,13 +132,13 @@ func (p *program) ago(t time.Time) string {
 	}
 	d := p.now().Sub(t)
 	if d < 0 {
-		return p.lang.say("in", short(-d))
+		return p.lang.say("in", p.lang.short(-d))
 	}
-	return p.lang.say("ago", short(d))
+	return p.lang.say("ago", p.lang.short(d))
 }
 
 // short writes a duration with the two units that matter.
-func short(d time.Duration) string {
+func (l language) short(d time.Duration) string {
 	switch {
 	case d < time.Second:
 		return fmt.Sprintf("%d ms", d.Milliseconds())
@@ -149,22 +149,27 @@ func short(d time.Duration) string {
 	case d < 24*time.Hour:
 		return fmt.Sprintf("%d h %02d", int(d.Hours()), int(d.Minutes())%60)
 	default:
-		return fmt.Sprintf("%d d %02d h", int(d.Hours())/24, int(d.Hours())%24)
+		return fmt.Sprintf(l.of(text{"%d d %02d h", "%d j %02d h"}), int(d.Hours())/24, int(d.Hours())%24)
 	}
 }
 
 // size writes a number of bytes.
-func size(n int64) string {
-	units := []string{"B", "KiB", "MiB", "GiB", "TiB"}
+func (l language) size(n int64) string {
+	units := strings.Fields(l.of(text{"B KiB MiB GiB TiB", "o Kio Mio Gio Tio"}))
 	f, i := float64(n), 0
 	for f >= 1024 && i < len(units)-1 {
 		f /= 1024
 		i++
 	}
 	if i == 0 {
-		return fmt.Sprintf("%d B", n)
+		return fmt.Sprintf("%d %s", n, units[0])
 	}
-	return fmt.Sprintf("%.1f %s", f, units[i])
+	return l.decimal(f) + " " + units[i]
+}
+
+// decimal writes a number with one decimal.
+func (l language) decimal(f float64) string {
+	return strings.ReplaceAll(fmt.Sprintf("%.1f", f), ".", l.of(text{".", ","}))
 }
 
 // number writes a count with its thousands apart.

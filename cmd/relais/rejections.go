@@ -53,7 +53,7 @@ func (p *program) rejection(r *api.Rejection, body bool) error {
 	}
 	err := p.fields("f_rejection", r.ID, "f_number", strconv.FormatInt(r.Request, 10), "f_source", r.Source, "f_at", when(r.At), "f_reason", r.Reason, "f_detail", p.lang.answer(r.Detail),
 		"f_status", strconv.Itoa(r.Status), "f_address", r.Address, "f_request", strings.TrimSpace(r.Method+" "+r.Path),
-		"f_query", r.Query, "f_body", size(r.BodyBytes)+", "+kept, "f_became", r.Event)
+		"f_query", r.Query, "f_body", p.lang.size(r.BodyBytes)+", "+kept, "f_became", r.Event)
 	if err != nil {
 		return err
 	}

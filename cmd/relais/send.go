@@ -199,7 +199,7 @@ func (p *program) sent(s *sendCommand, out *sent) error {
 			return err
 		}
 	} else {
-		p.say("sent", out.Status, http.StatusText(out.Status), out.MS, out.URL)
+		p.say("sent", out.Status, http.StatusText(out.Status), p.lang.decimal(out.MS), out.URL)
 		if text := strings.TrimSpace(out.Answer); text != "" {
 			p.printf("%s\n", printableLines(text))
 		}

@@ -37,16 +37,16 @@ func (p *program) status(s *api.Status) error {
 	}
 	waits := ""
 	if s.Stats.OldestSeconds > 0 {
-		waits = short(time.Duration(s.Stats.OldestSeconds * float64(time.Second)))
+		waits = p.lang.short(time.Duration(s.Stats.OldestSeconds * float64(time.Second)))
 	}
 	up := ""
 	if !stopped {
-		up = short(time.Duration(s.Uptime * float64(time.Second)))
+		up = p.lang.short(time.Duration(s.Uptime * float64(time.Second)))
 	}
 	err := p.fields("f_version", s.Version, "f_state", state, "f_up", up,
 		"f_config", s.Config.File, "f_sources", strings.Join(s.Config.Sources, ", "), "f_routes", strings.Join(s.Config.Routes, ", "), "f_refused", refused, "f_restart", strings.Join(s.Config.Restart, ", "),
 		"f_pending", p.number(s.Stats.Pending), "f_running", p.number(s.Stats.Running), "f_dead", p.number(s.Stats.Dead),
-		"f_oldest", waits, "f_store", size(s.Stats.UsedBytes), "f_first", when(s.Stats.FirstEvent))
+		"f_oldest", waits, "f_store", p.lang.size(s.Stats.UsedBytes), "f_first", when(s.Stats.FirstEvent))
 	if err != nil || len(s.Pauses) == 0 {
 		return err
 	}

@@ -55,10 +55,24 @@ func (l language) say(key string, args ...any) string {
 func (l language) vars() kong.Vars {
 	vars := make(kong.Vars, len(helpTexts))
 	for key, t := range helpTexts {
-		vars[key] = l.of(t)
+		vars[key] = l.unbroken(l.of(t))
 	}
 	return vars
 }
 
 // detail is what a command's own help says below its first line.
-func (l language) detail(path string) string { return l.of(details[path]) }
+func (l language) detail(path string) string { return l.unbroken(l.of(details[path])) }
+
+// noBreak stands for a space at which kong's help must not break a line; help prints it as a space. It is of Unicode's
+// private use: a real one counts as any other space there.
+const noBreak = "\uE000"
+
+var frenchSpaces = strings.NewReplacer(" ;", noBreak+";", " :", noBreak+":", " ?", noBreak+"?", " !", noBreak+"!", "« ", "«"+noBreak, " »", noBreak+"»")
+
+// unbroken keeps French signs of punctuation on the line of their words.
+func (l language) unbroken(help string) string {
+	if l == english {
+		return help
+	}
+	return frenchSpaces.Replace(help)
+}

@@ -41,7 +41,7 @@ var messages = map[string]text{
 	"bad_header":    {"%q is not a header: write Name: value", "%q n'est pas un en-tête : écrivez Nom: valeur"},
 	"not_sent":      {"%s did not answer: %v", "%s n'a pas répondu : %v"},
 	"hint_not_sent": {`Is the server running there? "relais serve" starts it; --url sends elsewhere.`, "Le serveur tourne-t-il ? « relais serve » le démarre ; --url envoie ailleurs."},
-	"sent":          {"%d %s in %.1f ms from %s", "%d %s en %.1f ms de %s"},
+	"sent":          {"%d %s in %s ms from %s", "%d %s en %s ms de %s"},
 	"hint_refused":  {`"relais rejections --source %s" tells why.`, "« relais rejections --source %s » dit pourquoi."},
 	"backing_up":    {"%3d %%  %s of %s", "%3d %%  %s sur %s"},
 	"checking":      {"checking the copy", "vérification de la copie"},

@@ -16,7 +16,7 @@ import (
 func (p *program) parser() (*kong.Kong, error) {
 	return kong.New(&p.flags,
 		kong.Name("relais"),
-		kong.Description(p.lang.say("description")),
+		kong.Description(p.lang.unbroken(p.lang.say("description"))),
 		p.lang.vars(),
 		kong.Writers(p.stdout, p.stderr),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, NoExpandSubcommands: true, WrapUpperBound: 100}),
@@ -51,7 +51,7 @@ func (p *program) help(options kong.HelpOptions, ctx *kong.Context) error {
 		return err
 	}
 	for line := range strings.Lines(out.String()) {
-		if _, err := stdout.Write([]byte(frenchLine(line))); err != nil {
+		if _, err := stdout.Write([]byte(frenchLine(strings.ReplaceAll(line, noBreak, " ")))); err != nil {
 			return err
 		}
 	}

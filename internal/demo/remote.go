@@ -111,7 +111,7 @@ func (d *delivery) status() any {
 	return d.Steps[0].Result["status"]
 }
 
-func (d *delivery) took() string { return milliseconds(d.FinishedAt.Sub(d.CreatedAt)) }
+func (d *delivery) took() time.Duration { return d.FinishedAt.Sub(d.CreatedAt) }
 
 func (c *control) deliveries(ctx context.Context) ([]delivery, error) {
 	var page struct {

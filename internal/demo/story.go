@@ -3,6 +3,7 @@ package demo
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"relais/internal/sandbox"
@@ -82,7 +83,7 @@ func (s *story) send(ctx context.Context, title text, n sandbox.Notification, wa
 	if want/100 != 2 {
 		said = sRefusedBy
 	}
-	s.say.line(said, answer.Status, milliseconds(answer.Duration))
+	s.say.line(said, answer.Status, s.say.milliseconds(answer.Duration))
 	if answer.Status != want {
 		return failed("the answer should have been %d, and was %d", want, answer.Status)
 	}
@@ -104,7 +105,7 @@ func (s *story) invoice(ctx context.Context, title text, n sandbox.Notification)
 	if d.State != "succeeded" || d.Skipped || d.status() != "created" {
 		return failed("the delivery should have made an invoice: %s %s (%s)", d.State, d.Reason, d.Message)
 	}
-	s.say.line(sInvoice, invoice.name(), invoice.total(), invoice.Currency, len(invoice.Rows), d.took())
+	s.say.line(sInvoice, invoice.name(), s.say.number(invoice.total()), invoice.Currency, len(invoice.Rows), s.say.milliseconds(d.took()))
 	return nil
 }
 
@@ -208,7 +209,7 @@ func (s *story) count(ctx context.Context, want map[int64]int) error {
 			return failed("quote %d has %d invoices, and should have %d", estimate, got, n)
 		}
 	}
-	s.say.line(sOneEach, inspection.Invoices, milliseconds(s.slow))
+	s.say.line(sOneEach, inspection.Invoices, s.say.milliseconds(s.slow))
 	return nil
 }
 
@@ -229,6 +230,11 @@ func (s *story) invite() {
 	s.say.line(sStop)
 }
 
-func milliseconds(d time.Duration) string {
-	return fmt.Sprintf("%.1f ms", float64(d.Microseconds())/1000)
+func (n narrator) milliseconds(d time.Duration) string {
+	return n.number(fmt.Sprintf("%.1f", float64(d.Microseconds())/1000)) + " ms"
+}
+
+// number writes one as the narrator's language does.
+func (n narrator) number(v any) string {
+	return strings.Replace(fmt.Sprint(v), ".", n.in(text{".", ","}), 1)
 }
