@@ -127,7 +127,9 @@ type Delivery struct {
 	Claim int
 	// Interruptions counts the claims in a row that ended without an outcome.
 	Interruptions int
-	OrderKey      string
+	// Ordered tells that the delivery goes out after those before it with the same OrderKey, which may be "".
+	Ordered  bool
+	OrderKey string
 	// Replay is 0 for the delivery made with the event, and else the number of the replay.
 	Replay   int64
 	FromStep string

@@ -59,7 +59,7 @@ func (l *Lanes) attempt(lane *lane, c *store.Claimed, settings Settings, runner 
 	started := l.now()
 	raw := l.run(c, settings, runner, started)
 	now := l.now()
-	raw.Holder, raw.Lane = l.holder(c), c.Lane
+	raw.Holder, raw.Lane, raw.Unordered = l.holder(c), c.Lane, !c.Delivery.Ordered
 	e := ending{
 		settings: settings, delivery: c.Delivery, now: now, jitter: l.jitter(),
 		stopped: l.attemptsCtx.Err() != nil,
@@ -75,7 +75,7 @@ func (l *Lanes) attempt(lane *lane, c *store.Claimed, settings Settings, runner 
 	if raw.Reason != core.ReasonMaxAge { // else nobody was asked
 		l.note(lane, evidenceOf(raw, outcome), timedOut, now.Sub(started) >= hangAfter, now)
 	}
-	l.finisherOf(lane).put(ended{lane: lane, claimed: c, outcome: outcome, ordered: settings.FIFO || c.Delivery.OrderKey != ""})
+	l.finisherOf(lane).put(ended{lane: lane, claimed: c, outcome: outcome, ordered: c.Delivery.Ordered})
 }
 
 // run calls the runner within the attempt's time. A delivery that is already too old isn't tried.
@@ -104,7 +104,7 @@ func (l *Lanes) run(c *store.Claimed, settings Settings, runner Runner, now time
 
 // handBack is the outcome of a delivery that wasn't tried.
 func (l *Lanes) handBack(c *store.Claimed, now time.Time) store.Outcome {
-	o := store.Outcome{Holder: l.holder(c), Lane: c.Lane, Verdict: store.VerdictReturn, Reason: core.ReasonInterrupted}
+	o := store.Outcome{Holder: l.holder(c), Lane: c.Lane, Unordered: !c.Delivery.Ordered, Verdict: store.VerdictReturn, Reason: core.ReasonInterrupted}
 	o.Attempt = store.Attempt{
 		Delivery: c.Delivery.ID, Claim: c.Delivery.Claim, Node: l.node, Started: now,
 		Verdict: o.Verdict, Reason: o.Reason,

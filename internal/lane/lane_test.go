@@ -134,7 +134,7 @@ func TestOrderedDeliveriesFollowEachOtherAtOnce(t *testing.T) {
 			return takes(10*time.Millisecond)(ctx, c)
 		}))
 	}, func(b *bench) {
-		b.send(route("a"), 50, func(d *modelDelivery) { d.ordered = true })
+		b.send(route("a"), 50, func(d *modelDelivery) { d.Ordered = true })
 		pass(600 * time.Millisecond)
 		b.expect(core.StateSucceeded, 50)
 		if now.highest() != 1 || !slices.IsSorted(order) {

@@ -94,7 +94,7 @@ func (b *bench) act(a act, count func(runnerFunc) runnerFunc) {
 	case "send without a wake":
 		b.store.add(dest, 0)
 	case "send ordered":
-		b.send(dest, a.n, func(d *modelDelivery) { d.ordered, d.OrderKey = true, "k" })
+		b.send(dest, a.n, func(d *modelDelivery) { d.Ordered, d.OrderKey = true, "k" })
 	case "send later":
 		b.store.add(dest, time.Duration(a.n)*time.Second)
 		b.lanes.Wake(dest)

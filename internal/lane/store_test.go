@@ -46,7 +46,6 @@ type modelDelivery struct {
 	core.Delivery
 	lane     int
 	body     []byte
-	ordered  bool
 	outcomes []store.Outcome
 }
 
@@ -197,7 +196,7 @@ func (s *modelStore) claimLane(n int, room store.LaneRoom) (out []store.Claimed)
 		if d.lane != n || d.State != core.StatePending && d.State != core.StateRunning {
 			continue
 		}
-		busy := d.ordered && orders[d.OrderKey]
+		busy := d.Ordered && orders[d.OrderKey]
 		orders[d.OrderKey] = true
 		if d.State == core.StateRunning || busy || d.DueAt.After(now) || len(out) == room.Max {
 			continue

@@ -25,8 +25,8 @@ const (
 )
 
 // encodeResult writes a result as it is stored, and reads it back as later steps see it: the same after
-// a crash as before it.
-func encodeResult(result Result) (json.RawMessage, map[string]any, error) {
+// a crash as before it. After the last step nothing sees more of it than its status and its message.
+func encodeResult(result Result, last bool) (json.RawMessage, map[string]any, error) {
 	if result == nil {
 		result = Result{}
 	}
@@ -40,6 +40,9 @@ func encodeResult(result Result) (json.RawMessage, map[string]any, error) {
 	if len(raw) > MaxResult {
 		return nil, nil, &Failure{Disposition: Final, Reason: core.ReasonTooLarge, Message: fmt.Sprintf(
 			"the step's result is %d KiB and at most %d KiB are kept: it was done, and can't be continued from", len(raw)>>10, MaxResult>>10)}
+	}
+	if last {
+		return raw, result, nil
 	}
 	plain, err := decodeResult(raw)
 	if err != nil {

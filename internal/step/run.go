@@ -121,7 +121,7 @@ func (r *run) one(ctx context.Context, s *compiled, last bool) *store.Outcome {
 	var raw []byte
 	var plain map[string]any
 	if err == nil {
-		raw, plain, err = encodeResult(result)
+		raw, plain, err = encodeResult(result, last)
 	}
 	if err != nil {
 		end := r.end(ctx, s, effects, err)

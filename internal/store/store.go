@@ -265,11 +265,13 @@ const (
 type Outcome struct {
 	Holder Holder
 	// Lane is the delivery's. A store that is left to look for it, with 0, takes longer.
-	Lane    LaneID
-	Verdict Verdict
-	Delay   time.Duration
-	Reason  core.Reason
-	Message string
+	Lane LaneID
+	// Unordered says that nothing waits for the delivery's place in an order. A store that isn't told looks for it.
+	Unordered bool
+	Verdict   Verdict
+	Delay     time.Duration
+	Reason    core.Reason
+	Message   string
 	// Steps are results that SaveStep hasn't kept yet.
 	Steps   []StepResult
 	Attempt Attempt

@@ -123,7 +123,7 @@ const readCandidates = `WITH RECURSIVE clock AS MATERIALIZED (SELECT relais_now(
 			SELECT class, due FROM delivery WHERE state = 0 AND wait = 0 AND lane = h.lane AND class > h.class
 			ORDER BY class, due LIMIT 1) d)
 	SELECT clock.now, h.lane, h.free, h.tokens, h.class, c.id, c.event, c.event_day, c.claim > 0 OR c.replay > 0,
-		EXISTS (SELECT FROM pause p WHERE p.scope = 'source' AND p.name = c.source)
+		c.source = ANY(ARRAY(SELECT name FROM pause WHERE scope = 'source'))
 	FROM clock CROSS JOIN hop h CROSS JOIN LATERAL (
 		SELECT id, event, event_day, claim, replay, source FROM delivery WHERE state = 0 AND wait = 0 AND lane = h.lane
 		AND class = h.class AND due <= clock.now ORDER BY due, id LIMIT h.free) c

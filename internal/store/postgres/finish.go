@@ -99,8 +99,8 @@ type writtenOutcomes struct {
 	as      []int  // for each outcome, which one is written for its claim
 	written []bool // for each of these
 
-	ends  bool
-	lanes []int64 // each once; 0 where one isn't told
+	chains bool    // one may end that others wait for
+	lanes  []int64 // each once; 0 where one isn't told
 
 	n                                                        int
 	verdict                                                  []string
@@ -178,7 +178,7 @@ func (w *writtenOutcomes) add(o *store.Outcome, end ending) error {
 	}
 	w.doneSteps.bytes(done)
 	w.n++
-	w.ends = w.ends || end.state > stateRunning
+	w.chains = w.chains || end.state > stateRunning && !o.Unordered
 	if !slices.Contains(w.lanes, int64(o.Lane)) {
 		w.lanes = append(w.lanes, int64(o.Lane))
 	}
@@ -272,7 +272,7 @@ const finishHeld = `WITH clock AS MATERIALIZED (SELECT relais_now($1) AS now),
 
 func (w *writtenOutcomes) queue(b *pgx.Batch, now *int64) {
 	b.Queue(steadyPlans)
-	if w.ends {
+	if w.chains {
 		b.Queue(lockEndingChains, &w.ids)
 	}
 	if slices.Contains(w.lanes, 0) {
@@ -288,7 +288,7 @@ func (w *writtenOutcomes) queue(b *pgx.Batch, now *int64) {
 // read notes which outcomes were written.
 func (w *writtenOutcomes) read(answers pgx.BatchResults) error {
 	locks := 2
-	if w.ends {
+	if w.chains {
 		locks++
 	}
 	if err := skip(answers, locks); err != nil {

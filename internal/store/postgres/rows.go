@@ -43,7 +43,7 @@ func scanDelivery(row pgx.Row) (core.Delivery, error) {
 	d.Destination.Kind = core.DestinationKind(kind)
 	d.Priority = core.Priority(class / 2) //nolint:gosec // 0 to 3
 	d.State = stateNames[state]
-	d.OrderKey = string(orderKey)
+	d.Ordered, d.OrderKey = orderKey != nil, string(orderKey)
 	d.CreatedAt, d.DueAt, d.FinishedAt = moment(created), moment(due), moment(finished)
 	d.Reason = core.Reason(reason)
 	return d, nil

@@ -28,8 +28,8 @@ func stateNumber(s core.State) (int64, error) {
 }
 
 const selectDelivery = `SELECT d.id, e.id, d.event, lt.text, l.kind, l.name, d.class, d.state, d.skipped, d.attempts,
-	d.claim, d.interruptions, d.order_key, d.replay, d.from_step, r.hash, d.created, d.due, d.finished, d.reason, d.message
-	FROM delivery d JOIN lane l ON l.id = d.lane JOIN name lt ON lt.id = l.tenant
+	d.claim, d.interruptions, d.order_key, d.replay, d.from_step, r.hash, d.created, d.due, d.finished, d.reason, d.message,
+	d.order_key IS NOT NULL FROM delivery d JOIN lane l ON l.id = d.lane JOIN name lt ON lt.id = l.tenant
 	LEFT JOIN event e ON e.seq = d.event LEFT JOIN route_set r ON r.id = d.route_set`
 
 func scanDelivery(q *stmt) core.Delivery {
@@ -41,6 +41,7 @@ func scanDelivery(q *stmt) core.Delivery {
 		Claim: int(q.colInt(10)), Interruptions: int(q.colInt(11)), OrderKey: q.colText(12), Replay: q.colInt(13),
 		FromStep: q.colText(14), RouteSet: q.colText(15), CreatedAt: moment(q.colInt(16)), DueAt: moment(q.colInt(17)),
 		FinishedAt: moment(q.colInt(18)), Reason: core.Reason(q.colText(19)), Message: q.colText(20),
+		Ordered: q.colInt(21) != 0,
 	}
 	copy(d.Event[:], q.view(1))
 	return d

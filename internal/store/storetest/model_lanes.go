@@ -183,7 +183,7 @@ func (m *model) finishSome() {
 
 func (m *model) outcome(c *modelClaim, v store.Verdict) store.Outcome {
 	o := store.Outcome{
-		Holder: c.holder, Verdict: v,
+		Holder: c.holder, Unordered: !c.delivery.ordered && m.once(2, "told that it is unordered"), Verdict: v,
 		Attempt: store.Attempt{Started: m.clock.Now(), Duration: 3 * time.Millisecond, Trace: []byte(`{"status":200}`)},
 	}
 	switch v {

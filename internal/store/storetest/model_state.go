@@ -77,7 +77,7 @@ func (m *model) newDelivery(e *modelEvent, n store.NewDelivery, replay int64) *m
 		},
 	}
 	if n.Ordered {
-		d.want.OrderKey = n.OrderKey
+		d.want.Ordered, d.want.OrderKey = true, n.OrderKey
 	}
 	m.places[at] = d
 	m.deliveries = append(m.deliveries, d)
