@@ -89,11 +89,18 @@ func meaning(err error) *step.Failure {
 	case errors.Is(err, mail.ErrNoSupportedAuthDiscovered):
 		failure.Disposition, failure.Reason = step.Final, core.ReasonAuth
 		failure.Message = "the mail server offers no safe way to log in"
+	case strings.Contains(err.Error(), noStartTLS):
+		failure.Reason = core.ReasonTLS
+		failure.Message = "the mail server offers no STARTTLS: nothing was sent in clear; write tls: tls for one that is encrypted from the first byte (port 465), " +
+			"or tls: none, without user and pass, for one on this machine"
 	default:
 		failure.Reason, failure.Message = core.ReasonReset, "the conversation with the mail server failed: "+firstLine(err)
 	}
 	return failure
 }
+
+// noStartTLS is how the library says it; it has no error of its own for that.
+const noStartTLS = "does not support STARTTLS"
 
 func firstLine(err error) string {
 	line, _, _ := strings.Cut(err.Error(), "\n")

@@ -221,6 +221,14 @@ func TestServerWithoutTrustedTLSGetsNoPassword(t *testing.T) {
 	}
 }
 
+func TestServerWithoutTLSIsToldWithWhatToWrite(t *testing.T) {
+	p := servePost(t, func(p *post) { p.plain = true })
+	out := compile(t, p, settings(p, "starttls"), map[string]any{"to": "a@example.fr", "subject": "s", "text": "t"}, "").Run(t.Context(), delivery(nil))
+	if out.Verdict != store.VerdictRetry || out.Reason != core.ReasonTLS || !strings.Contains(out.Message, "tls: none") || len(p.received()) != 0 {
+		t.Errorf("%+v", out)
+	}
+}
+
 func TestStopEndsAConversation(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
 	l, err := net.Listen("tcp", "127.0.0.1:0")

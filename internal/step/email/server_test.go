@@ -21,6 +21,7 @@ type post struct {
 	listener net.Listener
 	tls      *tls.Config
 	implicit bool // TLS from the first byte
+	plain    bool // no TLS at all
 	user     string
 	pass     string
 	// replies replace what the server would say to a verb: "RCPT": "550 5.1.1 no such user"; "." is the
@@ -164,7 +165,7 @@ func (s *session) next() bool {
 func (s *session) hello() bool {
 	s.greeted = true
 	lines := []string{"mail.test", "8BITMIME", "ENHANCEDSTATUSCODES"}
-	if !s.secure {
+	if !s.secure && !s.post.plain {
 		lines = append(lines, "STARTTLS")
 	}
 	if s.post.user != "" && s.secure {
