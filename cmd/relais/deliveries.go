@@ -62,7 +62,7 @@ func (p *program) outcome(d *api.Delivery) string {
 	if d.Message != "" {
 		parts = append(parts, d.Message)
 	}
-	return p.clip(strings.Join(parts, ": "), 80)
+	return p.clip(strings.Join(parts, p.lang.of(text{": ", " : "})), 80)
 }
 
 // shownDelivery is a delivery with its attempts.

@@ -129,7 +129,7 @@ func sourceKeys() []field[Source] {
 			func(s *Source) *SourceRetention { return &s.Retention }),
 		one("reconcile", "How often the provider is asked for what its webhooks lost (dolibarr, sellsy): 15m. It needs the connection to it.",
 			atLeast(aDuration, time.Minute), func(s *Source) *time.Duration { return &s.Reconcile }),
-		one("test", "Marks its events as tests; from this machine only, unless allow_ips or test_key says otherwise.",
+		one("test", "Marks its events as tests; from this machine only, unless allow_ips or test_key says otherwise. Its path is the preset's own for tests, where it has one: /webhook/test of dolibarr, /api/paybox/callback-test of paybox.",
 			aBool, func(s *Source) *bool { return &s.Test }),
 		{
 			name: "test_key", doc: "For test: true: requests from anywhere else are taken when they carry it, as Authorization: Bearer KEY; at least 16 characters.", orFile: true,
