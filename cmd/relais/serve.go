@@ -141,6 +141,7 @@ func (d *demoCommand) Run(p *program) error {
 	if err != nil {
 		return err
 	}
+	outliveOutput()
 	err = demo.Run(p.ctx, demo.Options{
 		Out: p.stdout, French: p.lang == french, Once: d.Once, Version: p.version, Sandbox: []string{binary, sandboxCommandName},
 	})

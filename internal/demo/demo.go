@@ -61,8 +61,30 @@ routes:
         with: {estimate: "${{ event.data.relatedid }}"}
 `
 
+// listened ends the demonstration once nobody reads what it tells.
+type listened struct {
+	io.Writer
+	end context.CancelCauseFunc
+}
+
+func (l listened) Write(b []byte) (int, error) {
+	n, err := l.Writer.Write(b)
+	if err != nil {
+		l.end(err)
+	}
+	return n, err
+}
+
 // Run plays the demonstration. It returns an error when something didn't go as it should.
 func Run(ctx context.Context, o Options) (err error) {
+	ctx, end := context.WithCancelCause(ctx)
+	defer func() {
+		if cause := context.Cause(ctx); cause != nil && !errors.Is(cause, context.Canceled) {
+			err = cause // of whatever failed after it
+		}
+		end(nil)
+	}()
+	o.Out = listened{o.Out, end}
 	dir, err := os.MkdirTemp("", "relais-demo-")
 	if err != nil {
 		return err
