@@ -252,3 +252,17 @@ func TestHeadersOfTheProtocolAreOurs(t *testing.T) {
 		}
 	}
 }
+
+func TestHostThatIsSent(t *testing.T) {
+	for address, want := range map[string]string{
+		"https://api.test/x": "api.test", "https://api.test:443/x": "api.test:443", "https://api.test:/x": "api.test", "https://[::1]:/x": "[::1]",
+	} {
+		req, err := build(t.Context(), &step.Call{With: map[string]any{"method": http.MethodPost, "url": address}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if req.Host != want || req.URL.Host != want {
+			t.Errorf("%s is called as %q at %q, want %q", address, req.Host, req.URL.Host, want)
+		}
+	}
+}

@@ -51,7 +51,10 @@ func build(ctx context.Context, call *step.Call) (*http.Request, error) {
 	if err != nil {
 		return nil, fmt.Errorf("method: %w", err)
 	}
-	req.URL, req.Host = target, target.Host // it is parsed already
+	// The address is parsed already. A port that is written and empty is none, as http.NewRequest has it: a receiver
+	// may not know itself by such a Host.
+	target.Host = strings.TrimSuffix(target.Host, ":")
+	req.URL, req.Host = target, target.Host
 	if contentType != "" {
 		req.Header.Set("Content-Type", contentType)
 	}
