@@ -156,24 +156,21 @@ func newWritten(outcomes []store.Outcome) (*writtenOutcomes, error) {
 		if !twice {
 			n = w.n
 			first[o.Holder] = n
-			if err := w.add(o, end); err != nil {
-				return nil, core.Errorf(core.CodeInvalid, "the steps of delivery %s can't be written: %w", o.Holder.Delivery, err)
-			}
+			w.add(o, end)
 		}
 		w.as[i] = n
 	}
 	return w, nil
 }
 
-func (w *writtenOutcomes) add(o *store.Outcome, end ending) error {
+func (w *writtenOutcomes) add(o *store.Outcome, end ending) {
 	a := &o.Attempt
 	var done []byte
+	together := false
 	if end.state == stateSucceeded {
-		var err error
-		if done, err = encodeSteps(o.Steps); err != nil {
-			return err
-		}
-	} else {
+		done, together = encodeSteps(o.Steps)
+	}
+	if !together {
 		w.steps.add(w.n, o.Steps)
 	}
 	w.doneSteps.bytes(done)
@@ -205,7 +202,6 @@ func (w *writtenOutcomes) add(o *store.Outcome, end ending) error {
 	w.errReasons.text(clean(string(a.Reason)))
 	w.errTexts.text(clean(a.Message))
 	w.traces.bytes(a.Trace)
-	return nil
 }
 
 // lockEndingChains locks the chains of deliveries, as takeChains does.

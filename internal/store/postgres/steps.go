@@ -1,7 +1,6 @@
 package postgres
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"slices"
@@ -72,20 +71,25 @@ type doneStep struct {
 	Result     json.RawMessage `json:"result"`
 }
 
-// encodeSteps writes steps as delivery_done holds them; nil where there are none.
-func encodeSteps(steps []store.StepResult) ([]byte, error) {
-	if len(steps) == 0 {
-		return nil, nil
+// encodeSteps writes steps as delivery_done holds them, each result as it is: nil where there are none. What is not
+// JSON can't stand there.
+func encodeSteps(steps []store.StepResult) (encoded []byte, ok bool) {
+	for i := range steps {
+		step := &steps[i]
+		name, nameErr := json.Marshal(clean(step.Step))
+		definition, definitionErr := json.Marshal(clean(step.Definition))
+		if nameErr != nil || definitionErr != nil || !json.Valid(step.Result) {
+			return nil, false
+		}
+		encoded = append(append(encoded, `,{"step":`...), name...)
+		encoded = append(append(encoded, `,"definition":`...), definition...)
+		encoded = append(append(append(encoded, `,"result":`...), step.Result...), '}')
 	}
-	done := make([]doneStep, len(steps))
-	for i, step := range steps {
-		done[i] = doneStep(step)
+	if encoded == nil {
+		return nil, true
 	}
-	var out bytes.Buffer
-	encoder := json.NewEncoder(&out)
-	encoder.SetEscapeHTML(false)
-	err := encoder.Encode(done)
-	return out.Bytes(), err
+	encoded[0] = '[' // in the first comma's place
+	return append(encoded, ']'), true
 }
 
 // stepsOf reads the steps of deliveries in the order of their results, from where they stand while a delivery lives and

@@ -1,6 +1,9 @@
 package storetest
 
 import (
+	"bytes"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -11,6 +14,8 @@ import (
 var operatorTests = map[string]func(*testing.T, *bench){
 	"a replay makes new deliveries of the same event":       replayMakesNew,
 	"a replay from a step keeps the steps before it":        replayKeepsSteps,
+	"a replay of what succeeded keeps the steps before it":  replayOfSucceeded,
+	"a step's result is kept to the byte":                   oddSteps,
 	"a replay of an event that isn't there makes nothing":   replayOfNothing,
 	"pending deliveries can be cancelled, running ones not": cancelPending,
 	"a purged event is gone, with all that belongs to it":   purge,
@@ -59,6 +64,69 @@ func replayKeepsSteps(t *testing.T, b *bench) {
 			t.Errorf("from %q: %d steps are kept, want %d (from %q)", from, len(again.Steps), want, again.Delivery.FromStep)
 		}
 		b.must(b.finish(b.outcome(again, store.VerdictSucceeded)))
+	}
+}
+
+// replayOfSucceeded has steps that were saved one by one, steps of an attempt that failed, and those that came with
+// the outcome, some of them again.
+func replayOfSucceeded(t *testing.T, b *bench) {
+	c := b.running("facture")
+	b.must(b.SaveStep(b.ctx(), holder(c), store.StepResult{Step: "one", Definition: "d", Result: []byte(`{"n":1}`)}))
+	o := b.outcome(c, store.VerdictRetry)
+	o.Steps = []store.StepResult{{Step: "two", Definition: "d", Result: []byte(`{"n":2}`)}}
+	b.must(b.finish(o))
+	c = b.claimOne()
+	o = b.outcome(c, store.VerdictSucceeded)
+	o.Steps = []store.StepResult{
+		{Step: "three", Definition: "d", Result: []byte(`{"n":1e400,"s":"<b>&\u2028é \u0000"}`)},
+		{Step: "one", Definition: "d9", Result: []byte(`{"n":9}`)},
+		{Step: "four", Definition: "d", Result: []byte(`null`)},
+		{Step: "four", Definition: "d", Result: []byte(`"` + strings.Repeat("x", 64<<10) + `"`)},
+	}
+	want := []store.StepResult{{Step: "one", Definition: "d9", Result: []byte(`{"n":9}`)}, {Step: "two", Definition: "d", Result: []byte(`{"n":2}`)}, o.Steps[0], o.Steps[3]}
+	b.must(b.finish(o))
+	b.must(b.finish(o)) // its commit's answer was lost
+	check := func(from string, got, want []store.StepResult) {
+		t.Helper()
+		if !slices.EqualFunc(got, want, func(a, b store.StepResult) bool {
+			return a.Step == b.Step && a.Definition == b.Definition && bytes.Equal(a.Result, b.Result)
+		}) {
+			t.Errorf("from %q: %d steps, want %d: %.300q", from, len(got), len(want), got)
+		}
+	}
+	steps, err := b.Steps(b.ctx(), c.Delivery.ID)
+	b.must(err)
+	check("", steps, want)
+	of := c.Delivery.ID
+	for before, from := range []string{"one", "two", "three", "four", "five"} {
+		_, err := b.Replay(b.ctx(), store.ReplayParams{By: "anne", Deliveries: []store.NewReplay{
+			{Event: c.Event.ID, Destination: route("facture"), Of: of, FromStep: from},
+		}})
+		b.must(err)
+		again := b.claimOne()
+		check(from, again.Steps, want[:before])
+		o := b.outcome(again, store.VerdictSucceeded)
+		o.Steps = want[before:]
+		b.must(b.finish(o))
+		of = again.Delivery.ID // the next is a replay of this one
+	}
+}
+
+// oddSteps has results that no step of relais makes: none keeps its delivery's outcome from being stored.
+func oddSteps(t *testing.T, b *bench) {
+	for _, result := range []string{"{", "", "\x00\xff", `{"a": 1 }`} {
+		c := b.running("facture")
+		o := b.outcome(c, store.VerdictSucceeded)
+		o.Steps = []store.StepResult{{Step: "odd", Definition: "d", Result: []byte(result)}}
+		if err := b.finish(o); err != nil {
+			t.Errorf("%q: %v", result, err)
+			continue
+		}
+		steps, err := b.Steps(b.ctx(), c.Delivery.ID)
+		b.must(err)
+		if len(steps) != 1 || string(steps[0].Result) != result {
+			t.Errorf("%q is kept as %q", result, steps)
+		}
 	}
 }
 
