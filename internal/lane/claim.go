@@ -281,7 +281,7 @@ func (s *share) places(b *board, l *lane, free int, now time.Time) int {
 		return min(free, half)
 	}
 	if s.hanging < 0 {
-		s.hanging = b.hanging(now)
+		s.hanging = b.hanging(now) - s.asked
 	}
 	if l.running > 0 || hangs && s.hanging+s.asked >= (s.running+3)/4 || !hangs && s.held >= (s.running*3+3)/4 {
 		return 0
