@@ -153,6 +153,9 @@ func (l *Lanes) Run(ctx context.Context) error {
 	}
 	limit := context.AfterFunc(l.grace, func() { time.AfterFunc(stopRunners+stopStore, l.endStore) })
 	defer limit()
+	// Also while a claim hangs: what is cut off later than this could not be handed back any more.
+	cut := context.AfterFunc(l.grace, l.endAttempts)
+	defer cut()
 	endScans()
 	scans.Wait()
 	claims.Wait() // claims under way end, and what they brought is handed back

@@ -2,6 +2,7 @@ package lane
 
 import (
 	"context"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -156,6 +157,56 @@ func TestWhatAStopEndsAsDeadIsTold(t *testing.T) {
 		}
 		if told != 1 {
 			t.Error("nobody was told of the delivery that the stop ended as dead")
+		}
+	})
+}
+
+// hangingClaims is a store whose claims get no answer once they shall not.
+type hangingClaims struct {
+	*modelStore
+	hang atomic.Bool
+}
+
+func (s *hangingClaims) Claim(ctx context.Context, p store.ClaimParams) ([]store.Claimed, error) {
+	if s.hang.Load() {
+		<-ctx.Done()
+		return nil, errAway
+	}
+	return s.modelStore.Claim(ctx, p)
+}
+
+func (s *hangingClaims) Finish(ctx context.Context, outcomes []store.Outcome) ([]error, error) {
+	if ctx.Err() != nil {
+		return nil, ctx.Err()
+	}
+	return s.modelStore.Finish(ctx, outcomes)
+}
+
+func TestStopDuringAClaimThatHangsHandsAttemptsBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &hangingClaims{modelStore: newModelStore(t)}
+		c := &configuration{of: map[core.Destination]configured{}}
+		c.set(route("a"), Settings{}, takes(time.Hour))
+		c.set(route("b"), Settings{}, succeed)
+		s.add(route("a"), 0)
+		s.add(route("b"), time.Minute)
+		l := New(Options{Store: s, Node: "node", Settings: c.settings})
+		result := make(chan error)
+		go func() { result <- l.Run(t.Context()) }()
+		pass(time.Second)
+		s.hang.Store(true)
+		pass(time.Minute)
+		if l.Running() != 1 {
+			t.Fatalf("%d run", l.Running())
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		defer cancel()
+		l.Stop(ctx)
+		if err := <-result; err != nil {
+			t.Error(err)
+		}
+		if got := s.states(); got[core.StatePending] != 2 {
+			t.Errorf("after the stop: %v", got)
 		}
 	})
 }
