@@ -21,7 +21,6 @@ type lane struct {
 	ticket       int  // of its place in a ring; other places are left over
 	fresh        bool // that place is among the fresh ones
 	early        bool // that place is among those put aside that were woken
-	freshAfter   bool // it was woken during a claim: that place was among the fresh ones, and will be again
 	running      int
 	// quantum is how many deliveries a claim asks for at most: twice as many after each that got them all. 0 for a
 	// lane that no claim has asked yet.
@@ -197,15 +196,6 @@ func (b *board) wake(l *lane) {
 		return
 	}
 	l.blocked, l.blockedUntil = 0, time.Time{}
-	b.pushAs(l, true)
-}
-
-// pushAs puts the lane among the fresh ones, or at the end of the ring as push does.
-func (b *board) pushAs(l *lane, fresh bool) {
-	if !fresh {
-		b.push(l)
-		return
-	}
 	b.queue(l, &b.fresh)
 	l.fresh = true
 }

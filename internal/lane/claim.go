@@ -172,7 +172,6 @@ func (l *Lanes) plan(now time.Time) []ask {
 			}
 		}
 		if b.asked[next] > 0 {
-			next.freshAfter = next.freshAfter || isFresh
 			continue // it was woken during a claim, whose end queues it
 		}
 		settings, _, ok := l.settings(next.dest)
@@ -340,7 +339,6 @@ func (l *Lanes) bring(b brought) {
 
 // after decides when to look at a lane again that gave so many.
 func (l *Lanes) after(a ask, got int, began time.Time) {
-	defer func() { a.lane.freshAfter = false }()
 	if got > 0 {
 		a.lane.blocked, a.lane.blockedUntil = 0, time.Time{}
 	}
@@ -361,7 +359,7 @@ func (l *Lanes) after(a ask, got int, began time.Time) {
 		}
 		l.board.push(a.lane)
 	case a.lane.more: // woken during the claim
-		l.board.pushAs(a.lane, a.lane.freshAfter)
+		l.board.push(a.lane)
 	case a.room.Rate > 0 && got > 0:
 		l.board.lookAt(a.lane, began.Add(nextToken(a.room.Rate)))
 	default:

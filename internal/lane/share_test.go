@@ -33,28 +33,3 @@ func TestClaimAsksForTheQuarterOfThoseThatHang(t *testing.T) {
 		t.Errorf("%d lanes that hang are asked, want 16", len(asked))
 	}
 }
-
-// A lane that is woken while a claim asks for it, and that another claim passes by meanwhile, is among the fresh ones
-// again when the first has ended: its delivery doesn't wait for a turn of all that have a backlog.
-func TestLaneWokenDuringItsClaimStaysFresh(t *testing.T) {
-	c := &configuration{of: map[core.Destination]configured{}}
-	l := New(Options{Store: newModelStore(t), Settings: c.settings})
-	now, b := time.Now(), l.board
-	dest := route("a")
-	c.set(dest, Settings{}, succeed)
-	woken := b.learn(store.LaneWork{Lane: 1, Destination: dest})
-	b.wake(woken)
-	first := l.plan(now)
-	if len(first) != 1 {
-		t.Fatalf("%d lanes are asked, want 1", len(first))
-	}
-	b.wake(woken)
-	if second := l.plan(now); len(second) != 0 {
-		t.Fatalf("%d lanes are asked beside the claim that asks for them, want none", len(second))
-	}
-	delete(b.asked, woken)
-	l.after(first[0], 1, now)
-	if next, fresh := b.pop(true); next != woken || !fresh {
-		t.Errorf("woken during its claim, the lane is among the fresh ones: %v, want true", fresh)
-	}
-}
