@@ -37,7 +37,7 @@ func (l *Lanes) start(claimed []store.Claimed, now time.Time) {
 		*c = claimed[i]
 		settings, runner, ok := l.settings(c.Delivery.Destination)
 		if !ok || l.stopped() || !l.lease.holds(now) {
-			l.finisherOf(lanes[i]).put(ended{lane: lanes[i], claimed: c, outcome: l.handBack(c, now)})
+			l.finisher.put(ended{lane: lanes[i], claimed: c, outcome: l.handBack(c, now)})
 			continue
 		}
 		l.metrics.AttemptStarted()
@@ -75,7 +75,7 @@ func (l *Lanes) attempt(lane *lane, c *store.Claimed, settings Settings, runner 
 	if raw.Reason != core.ReasonMaxAge { // else nobody was asked
 		l.note(lane, evidenceOf(raw, outcome), timedOut, now.Sub(started) >= hangAfter, now)
 	}
-	l.finisherOf(lane).put(ended{lane: lane, claimed: c, outcome: outcome, ordered: c.Delivery.Ordered})
+	l.finisher.put(ended{lane: lane, claimed: c, outcome: outcome, ordered: c.Delivery.Ordered})
 }
 
 // run calls the runner within the attempt's time. A delivery that is already too old isn't tried.
@@ -132,7 +132,7 @@ func (l *Lanes) note(lane *lane, e core.Evidence, timedOut, slow bool, now time.
 	before := lane.breaker
 	lane.breaker = l.bounds.Breaker.Note(before, e, now)
 	if !lane.breaker.RestUntil.Equal(before.RestUntil) {
-		l.finisherOf(lane).keepBreaker(lane.id, lane.breaker)
+		l.finisher.keepBreaker(lane.id, lane.breaker)
 		l.log.Info("a breaker changed", "destination", lane.dest.String(), "phase", lane.breaker.Phase(now),
 			"failures", lane.breaker.Failures, "rest_until", lane.breaker.RestUntil)
 	}

@@ -67,7 +67,6 @@ type board struct {
 	// everybody that was there before had its turn; then the others; and those that hang by themselves.
 	aside   [3][]place
 	dues    dueHeap
-	asked   map[*lane]int            // how many the claims under way ask of which lanes
 	held    map[core.DeliveryID]work // what this process works on
 	bytes   int64
 	largest int64 // a recent delivery's bytes: what a claim's unknown ones are taken to be
@@ -90,7 +89,6 @@ func newBoard() *board {
 	return &board{
 		byID:   map[store.LaneID]*lane{},
 		byDest: map[core.Destination]*lane{},
-		asked:  map[*lane]int{},
 		held:   map[core.DeliveryID]work{},
 		first:  leastQuantum,
 	}
@@ -264,23 +262,9 @@ func (b *board) forget(w work) {
 	b.bytes -= w.bytes
 }
 
-// underWay is how many the claims under way ask for.
-func (b *board) underWay() int {
-	n := 0
-	for _, asked := range b.asked {
-		n += asked
-	}
-	return n
-}
-
-// hanging counts what the lanes that hang have running, or are asked for by claims under way.
+// hanging counts what the lanes that hang have running.
 func (b *board) hanging(now time.Time) int {
 	n := 0
-	for lane, asked := range b.asked {
-		if lane.hangs(now) {
-			n += asked
-		}
-	}
 	for _, w := range b.held {
 		if w.lane.hangs(now) {
 			n++

@@ -24,9 +24,6 @@ const (
 	// node runs attempts of lanes that haven't, such a lane is given as much as others.
 	unprovenPart = 4
 	proofHolds   = time.Second
-	// claimsAtOnce is how many claims are under way at once on a store of several nodes: a claim there waits for round
-	// trips and a sync, and the next meets other lanes. A store with one writer does one after the other.
-	claimsAtOnce = 2
 )
 
 // Pauses between looks at a lane that has something due which no claim gets.
@@ -35,58 +32,43 @@ const (
 	blockedPauseMax = 30 * time.Second
 )
 
-// claimLoop claims whenever a lane with work has room, until the lanes stop and the claims under way have ended. It
-// alone takes lanes from the ring, and it alone takes over, while no claim is under way: so no take-over can mistake
-// one for a lost one.
+// claimLoop claims whenever a lane with work has room, until the lanes stop. It alone takes lanes from
+// the ring, and it alone takes over, so that no take-over can mistake a claim under way for a lost one.
 func (l *Lanes) claimLoop() {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
-	for {
+	for !l.stopped() {
+		next, again := l.step(l.now())
+		if again {
+			continue
+		}
 		wait := time.Hour
-		if !l.stopped() {
-			next, again := l.step(l.now())
-			if again {
-				continue
-			}
-			if !next.IsZero() {
-				// A store that counts in milliseconds calls a delivery due up to one later.
-				wait = max(next.Sub(l.now()), 0) + time.Millisecond
-			}
-		} else if l.claiming == 0 {
-			return
+		if !next.IsZero() {
+			// A store that counts in milliseconds calls a delivery due up to one later.
+			wait = max(next.Sub(l.now()), 0) + time.Millisecond
 		}
 		timer.Reset(wait)
-		stopping := l.stopping
-		if l.stopped() {
-			stopping = nil
-		}
 		select {
-		case b := <-l.brought:
-			l.claiming--
-			l.bring(b)
 		case <-l.kicked:
 		case <-timer.C:
-		case <-stopping:
+		case <-l.stopping:
 		}
 	}
 }
 
-// step does what is next: a take-over, or the begin of a claim. Where there is nothing to do it returns when there
-// may be; zero for when it is kicked, or a claim ends.
+// step does what is next: a take-over, or a claim. Where there is nothing to do it returns when there
+// may be; zero for when it is kicked.
 func (l *Lanes) step(now time.Time) (next time.Time, again bool) {
 	if now.Before(l.storeAfter) {
 		return l.storeAfter, false
 	}
 	takeOver := l.lease.takeOverAt(now)
 	if !takeOver.IsZero() && !now.Before(takeOver) {
-		if l.claiming > 0 {
-			return time.Time{}, false
-		}
 		l.takeOver()
 		return time.Time{}, true
 	}
 	next = earliest(l.wakeUp(now), takeOver)
-	if !l.lease.holds(now) || l.stuck() || l.claiming == l.claimsAtOnce {
+	if !l.lease.holds(now) || l.finisher.stuck.Load() {
 		return next, false
 	}
 	asked := l.plan(now)
@@ -148,11 +130,6 @@ func (l *Lanes) plan(now time.Time) []ask {
 	share, trust := l.newShare(), 0
 	if now.Sub(b.lastProof) < proofHolds {
 		trust = l.bounds.Running/unprovenPart - b.unproven
-		for under, n := range b.asked {
-			if !under.proven {
-				trust -= n
-			}
-		}
 	}
 	var asked []ask
 	visits := b.queued()
@@ -170,9 +147,6 @@ func (l *Lanes) plan(now time.Time) []ask {
 			if next, isFresh = b.pop(fresh > 0); next == nil {
 				continue
 			}
-		}
-		if b.asked[next] > 0 {
-			continue // it was woken during a claim, whose end queues it
 		}
 		settings, _, ok := l.settings(next.dest)
 		if !ok {
@@ -200,7 +174,6 @@ func (l *Lanes) plan(now time.Time) []ask {
 			fresh -= n
 		}
 		next.more = false // until the claim, or a wake-up meanwhile, says otherwise
-		b.asked[next] = n
 		asked = append(asked, ask{next, store.LaneRoom{
 			Lane: next.id, Max: n, Window: l.window(settings), Rate: settings.Rate, Burst: settings.Burst,
 		}})
@@ -213,13 +186,12 @@ func (l *Lanes) plan(now time.Time) []ask {
 // allowed, or a single large event would wait for ever.
 func (l *Lanes) freeRoom() int {
 	b := l.board
-	under := b.underWay()
-	room := min(l.bounds.Running-len(b.held)-under, claimDeliveries)
+	room := min(l.bounds.Running-len(b.held), claimDeliveries)
 	left := l.bounds.Bytes - b.bytes
 	if b.largest > 0 {
-		room = int(min(int64(room), max(left, 0)/b.largest-int64(under)))
+		room = int(min(int64(room), max(left, 0)/b.largest))
 	}
-	if room <= 0 && len(b.held) == 0 && under == 0 {
+	if room <= 0 && len(b.held) == 0 {
 		return 1
 	}
 	return room
@@ -251,13 +223,13 @@ func (l *Lanes) freeWindow(next *lane, s Settings, now time.Time) int {
 type share struct {
 	running int
 	heavy   bool // past half of the bytes
-	held    int  // with what this claim and others under way ask
+	held    int  // with what this claim asks
 	asked   int  // of these, by this claim for lanes that hang
 	hanging int  // by lanes that hang, before this claim; -1 until it is needed
 }
 
 func (l *Lanes) newShare() share {
-	return share{running: l.bounds.Running, heavy: l.board.bytes > l.bounds.Bytes/2, held: len(l.board.held) + l.board.underWay(), hanging: -1}
+	return share{running: l.bounds.Running, heavy: l.board.bytes > l.bounds.Bytes/2, held: len(l.board.held), hanging: -1}
 }
 
 // allow is how many of the free places the lane takes.
@@ -281,7 +253,7 @@ func (s *share) places(b *board, l *lane, free int, now time.Time) int {
 		return min(free, half)
 	}
 	if s.hanging < 0 {
-		s.hanging = b.hanging(now) - s.asked
+		s.hanging = b.hanging(now)
 	}
 	if l.running > 0 || hangs && s.hanging+s.asked >= (s.running+3)/4 || !hangs && s.held >= (s.running*3+3)/4 {
 		return 0
@@ -289,51 +261,29 @@ func (s *share) places(b *board, l *lane, free int, now time.Time) int {
 	return 1
 }
 
-// brought is what came of a claim.
-type brought struct {
-	asked   []ask
-	claimed []store.Claimed
-	began   time.Time
-	err     error
-}
-
-// claim begins to ask the store.
+// claim asks the store and starts what it gives.
 func (l *Lanes) claim(asked []ask, began time.Time) {
 	p := store.ClaimParams{Node: l.node, Lease: l.bounds.Lease, Lanes: make([]store.LaneRoom, len(asked))}
 	for i, a := range asked {
 		p.Lanes[i] = a.room
 		p.Max += a.room.Max
 	}
-	l.claiming++
-	go func() {
-		claimed, err := l.store.Claim(l.storeCtx, p)
-		l.brought <- brought{asked, claimed, began, err}
-	}()
-}
-
-// bring starts what a claim brought.
-func (l *Lanes) bring(b brought) {
+	claimed, err := l.store.Claim(l.storeCtx, p)
 	now := l.now()
-	if b.err == nil {
-		l.storePause = 0
-		l.start(b.claimed, now)
+	if err != nil {
+		l.claimFailed(asked, now, err)
+		return
 	}
-	got := make(map[store.LaneID]int, len(b.asked))
-	for i := range b.claimed {
-		got[b.claimed[i].Lane]++
+	l.storePause = 0
+	l.start(claimed, now)
+	got := make(map[store.LaneID]int, len(asked))
+	for i := range claimed {
+		got[claimed[i].Lane]++
 	}
 	l.board.mu.Lock()
-	for _, a := range b.asked {
-		delete(l.board.asked, a.lane)
-		if b.err == nil {
-			l.after(a, got[a.room.Lane], b.began)
-		} else {
-			l.board.push(a.lane)
-		}
-	}
-	l.board.mu.Unlock()
-	if b.err != nil {
-		l.claimFailed(now, b.err)
+	defer l.board.mu.Unlock()
+	for _, a := range asked {
+		l.after(a, got[a.room.Lane], began)
 	}
 }
 
@@ -358,8 +308,7 @@ func (l *Lanes) after(a ask, got int, began time.Time) {
 			a.lane.quantum = min(2*a.lane.quantum, claimDeliveries)
 		}
 		l.board.push(a.lane)
-	case a.lane.more: // woken during the claim
-		l.board.push(a.lane)
+	case a.lane.queued: // woken during the claim
 	case a.room.Rate > 0 && got > 0:
 		l.board.lookAt(a.lane, began.Add(nextToken(a.room.Rate)))
 	default:
@@ -373,9 +322,9 @@ func nextToken(rate float64) time.Duration {
 	return min(max(time.Duration(float64(time.Second)/rate), 5*time.Millisecond), blockedPauseMax)
 }
 
-// claimFailed waits a while. A claim whose commit got no answer may have happened: the next take-over gives back what
-// this process doesn't know of.
-func (l *Lanes) claimFailed(now time.Time, err error) {
+// claimFailed puts the lanes back and waits a while. A claim whose commit got no answer may have
+// happened: the next take-over gives back what this process doesn't know of.
+func (l *Lanes) claimFailed(asked []ask, now time.Time, err error) {
 	if l.stopped() {
 		return
 	}
@@ -383,4 +332,9 @@ func (l *Lanes) claimFailed(now time.Time, err error) {
 	l.storePause = min(max(2*l.storePause, 100*time.Millisecond), 5*time.Second)
 	l.storeAfter = now.Add(l.storePause)
 	l.lease.askTakeOver()
+	l.board.mu.Lock()
+	defer l.board.mu.Unlock()
+	for _, a := range asked {
+		l.board.push(a.lane)
+	}
 }

@@ -220,16 +220,13 @@ func (f *far) stop(t *testing.T) {
 		t.Error(err)
 	}
 	synctest.Wait()
-	if n := len(f.lanes.board.asked); n > 0 || f.lanes.claiming > 0 {
-		t.Errorf("after the stop %d lanes are asked by %d claims", n, f.lanes.claiming)
-	}
 	if f.watch.most > f.running {
 		t.Errorf("%d ran at once, %d may", f.watch.most, f.running)
 	}
 }
 
-func TestClaimsThatGoOnAtOnce(t *testing.T) {
-	most := 0
+// Nothing is lost, runs twice at once or beyond its bounds on a store that answers late and loses answers.
+func TestStoreThatAnswersLate(t *testing.T) {
 	for seed := range uint64(24) {
 		losing, early := seed%3 == 0, seed%4 == 1 // answers are lost; the stop comes while there is work
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
@@ -254,11 +251,10 @@ func TestClaimsThatGoOnAtOnce(t *testing.T) {
 				if early && !losing && got[core.StateRunning] > 0 {
 					t.Errorf("a stop left %v", got)
 				}
-				most = max(most, f.store.most)
+				if f.store.most > 1 {
+					t.Errorf("%d claims went on at once", f.store.most)
+				}
 			})
 		})
-	}
-	if most != claimsAtOnce {
-		t.Errorf("%d claims went on at once, want %d", most, claimsAtOnce)
 	}
 }

@@ -2,7 +2,6 @@ package lane
 
 import (
 	"errors"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -14,8 +13,6 @@ import (
 const (
 	// finishBatch bounds one write of outcomes.
 	finishBatch = 256
-	// finishesAtOnce is how many write at once on a store of several nodes; one with one writer has one.
-	finishesAtOnce = 2
 	// Pauses between tries to write outcomes while the store is away.
 	finishPause    = 50 * time.Millisecond
 	finishPauseMax = 5 * time.Second
@@ -39,23 +36,8 @@ type finisher struct {
 	stuck atomic.Bool
 }
 
-func newFinishers(n int) []*finisher {
-	finishers := make([]*finisher, n)
-	for i := range finishers {
-		finishers[i] = &finisher{breakers: map[store.LaneID]core.BreakerState{}, some: make(chan struct{}, 1)}
-	}
-	return finishers
-}
-
-// finisherOf is the one that writes the lane's outcomes: each lane has one, because two would wait for each other at
-// the lane's row.
-func (l *Lanes) finisherOf(lane *lane) *finisher {
-	return l.finishers[uint64(lane.id)%uint64(len(l.finishers))] //nolint:gosec // its bits
-}
-
-// stuck tells whether outcomes wait for a store that refuses them.
-func (l *Lanes) stuck() bool {
-	return slices.ContainsFunc(l.finishers, func(f *finisher) bool { return f.stuck.Load() })
+func newFinisher() *finisher {
+	return &finisher{breakers: map[store.LaneID]core.BreakerState{}, some: make(chan struct{}, 1)}
 }
 
 func (f *finisher) put(e ended) {
@@ -96,11 +78,11 @@ func (f *finisher) take() ([]ended, map[store.LaneID]core.BreakerState) {
 
 // finishLoop writes outcomes until the attempts have ended and nothing waits, or the store's context is
 // ended by a stop whose time is up.
-func (l *Lanes) finishLoop(f *finisher) {
+func (l *Lanes) finishLoop() {
 	for {
-		batch, breakers := f.take()
+		batch, breakers := l.finisher.take()
 		if len(batch) > 0 {
-			l.finish(f, batch)
+			l.finish(batch)
 		}
 		for id, b := range breakers {
 			if err := l.store.SetBreaker(l.storeCtx, id, b); err != nil && l.storeCtx.Err() == nil {
@@ -112,9 +94,9 @@ func (l *Lanes) finishLoop(f *finisher) {
 			continue
 		}
 		select {
-		case <-f.some:
+		case <-l.finisher.some:
 		case <-l.attemptsEnded:
-			if len(f.some) == 0 {
+			if len(l.finisher.some) == 0 {
 				return
 			}
 		}
@@ -124,7 +106,7 @@ func (l *Lanes) finishLoop(f *finisher) {
 // finish writes the outcomes, again and again while the store is away. When a batch is refused for
 // another reason each is written alone, and what is refused alone is set aside, so that one bad outcome
 // holds no other.
-func (l *Lanes) finish(f *finisher, batch []ended) {
+func (l *Lanes) finish(batch []ended) {
 	pause := finishPause
 	for {
 		err := l.writeBatch(batch)
@@ -137,10 +119,10 @@ func (l *Lanes) finish(f *finisher, batch []ended) {
 			break
 		}
 		if !errors.Is(err, store.ErrUnavailable) {
-			l.finishApart(f, batch, err)
+			l.finishApart(batch, err)
 			break
 		}
-		if !f.stuck.Swap(true) {
+		if !l.finisher.stuck.Swap(true) {
 			l.log.Error("the store takes no outcomes; nothing is claimed until it does", "waiting", len(batch), "error", err)
 		}
 		timer := time.NewTimer(pause)
@@ -151,18 +133,18 @@ func (l *Lanes) finish(f *finisher, batch []ended) {
 		}
 		pause = min(2*pause, finishPauseMax)
 	}
-	if f.stuck.Swap(false) {
+	if l.finisher.stuck.Swap(false) {
 		l.kick()
 	}
 }
 
-func (l *Lanes) finishApart(f *finisher, batch []ended, err error) {
+func (l *Lanes) finishApart(batch []ended, err error) {
 	if len(batch) == 1 {
 		l.setAside(batch[0], err)
 		return
 	}
 	for i := range batch {
-		l.finish(f, batch[i:i+1])
+		l.finish(batch[i : i+1])
 	}
 }
 
@@ -173,7 +155,7 @@ func (l *Lanes) setAside(e ended, err error) {
 		"verdict", string(e.outcome.Verdict), "error", err)
 	pause := min(asidePause<<min(e.tries, 16), asidePauseMax)
 	e.tries++
-	time.AfterFunc(pause, func() { l.finisherOf(e.lane).put(e) })
+	time.AfterFunc(pause, func() { l.finisher.put(e) })
 }
 
 func (l *Lanes) writeBatch(batch []ended) error {

@@ -34,20 +34,16 @@ type Lanes struct {
 	onDead   func(context.Context, store.Claimed, store.Outcome)
 	jitter   func() float64
 
-	board   *board
-	inbox   inbox
-	scanner *scanner
-	// finishers write outcomes, each those of its lanes.
-	finishers []*finisher
-	lease     lease
-	kicked    chan struct{}
+	board    *board
+	inbox    inbox
+	scanner  *scanner
+	finisher *finisher
+	lease    lease
+	kicked   chan struct{}
 
-	// The claim loop's own: the claims under way, and how long it leaves a store alone that failed.
-	claimsAtOnce int
-	claiming     int
-	brought      chan brought
-	storePause   time.Duration
-	storeAfter   time.Time
+	// The claim loop's own: how long it leaves a store alone that failed.
+	storePause time.Duration
+	storeAfter time.Time
 
 	attempts      *workers
 	attemptsCtx   context.Context // what attempts run under
@@ -72,16 +68,12 @@ func New(o Options) *Lanes {
 	l := &Lanes{
 		store: o.Store, node: o.Node, now: o.Now, bounds: o.Bounds.withDefaults(), settings: o.Settings, stops: o.Stops,
 		log: o.Log, metrics: o.Metrics, onDead: o.OnDead, jitter: rand.Float64,
-		board: newBoard(), scanner: newScanner(), claimsAtOnce: claimsAtOnce, finishers: newFinishers(finishesAtOnce),
+		board: newBoard(), scanner: newScanner(), finisher: newFinisher(),
 		kicked: make(chan struct{}, 1), attemptsEnded: make(chan struct{}),
 		attempts: newWorkers(), tellingAtOnce: make(chan struct{}, deadAtOnce),
 		stopping: make(chan struct{}), done: make(chan struct{}),
 	}
 	l.lease = lease{length: l.bounds.Lease, alone: o.Alone}
-	if o.Alone {
-		l.claimsAtOnce, l.finishers = 1, newFinishers(1)
-	}
-	l.brought = make(chan brought, l.claimsAtOnce)
 	if l.now == nil {
 		l.now = time.Now
 	}
@@ -142,9 +134,7 @@ func (l *Lanes) Run(ctx context.Context) error {
 	defer endScans()
 	scans.Go(func() { l.scanLoop(scanCtx) })
 	claims.Go(l.claimLoop)
-	for _, f := range l.finishers {
-		finishes.Go(func() { l.finishLoop(f) })
-	}
+	finishes.Go(l.finishLoop)
 
 	select {
 	case <-ctx.Done():
@@ -158,7 +148,7 @@ func (l *Lanes) Run(ctx context.Context) error {
 	defer cut()
 	endScans()
 	scans.Wait()
-	claims.Wait() // claims under way end, and what they brought is handed back
+	claims.Wait() // a claim under way ends, and what it brought is handed back
 	l.endAllAttempts()
 	finishes.Wait()
 	l.awaitTellings()
