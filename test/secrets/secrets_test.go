@@ -1,3 +1,5 @@
+//go:build unix
+
 // Package secrets plants a known value for every secret that a configuration can hold, makes relais meet
 // each of them in every way that could leave a trace, and looks for them wherever relais writes.
 package secrets
