@@ -78,7 +78,7 @@ func (r narrated) Run(ctx context.Context, claimed *store.Claimed) store.Outcome
 	// What another system answered stands in a message, and may repeat what it was sent.
 	outcome.Message = r.hide.Replace(outcome.Message)
 	outcome.Attempt.Message = r.hide.Replace(outcome.Attempt.Message)
-	if bytes.Contains(outcome.Attempt.Trace, []byte(`"message"`)) {
+	if bytes.Contains(outcome.Attempt.Trace, []byte(`"message"`)) { // all else in a trace is of the configuration
 		outcome.Attempt.Trace = json.RawMessage(r.hide.Replace(string(outcome.Attempt.Trace)))
 	}
 	r.narrator.tell(ctx, claimed, &outcome, time.Since(began))

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"errors"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -32,8 +33,7 @@ func Start(cmd *exec.Cmd) (*Remote, error) {
 	}
 	line, err := bufio.NewReader(out).ReadString('\n')
 	if err != nil {
-		_ = cmd.Wait()
-		return nil, fmt.Errorf("the sandbox of Sellsy did not start: %w", err)
+		return nil, fmt.Errorf("the sandbox of Sellsy did not start: %w", errors.Join(err, cmd.Wait()))
 	}
 	return &Remote{URL: strings.TrimSpace(strings.TrimPrefix(line, "sandbox ")), cmd: cmd}, nil
 }
