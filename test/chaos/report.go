@@ -142,6 +142,9 @@ func (r *report) noteKill(openEffects int) {
 	}
 }
 
+// wantInside is how many kills must fall inside an open effect.
+func (r *report) wantInside() int { return r.wantKills / 10 }
+
 func (r *report) rate() float64 { return float64(r.Acked) / max(r.Seconds, 0.001) }
 
 func (r *report) print(out io.Writer) {
@@ -158,7 +161,7 @@ func (r *report) print(out io.Writer) {
 func (r *report) verdict() error {
 	var f faulty
 	f.check(r.Kills < r.wantKills, "%d kills of %d", r.Kills, r.wantKills)
-	f.check(r.InsideEffects < r.wantKills/10, "%d kills fell inside open effects, of at least %d", r.InsideEffects, r.wantKills/10)
+	f.check(r.InsideEffects < r.wantInside(), "%d kills fell inside open effects, of at least %d", r.InsideEffects, r.wantInside())
 	r.check(&f)
 	return errors.Join(f.found...)
 }
