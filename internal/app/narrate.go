@@ -76,8 +76,12 @@ func (r narrated) Run(ctx context.Context, claimed *store.Claimed) store.Outcome
 	began := time.Now()
 	outcome := r.Runner.Run(ctx, claimed)
 	// What another system answered stands in a message, and may repeat what it was sent.
-	outcome.Message = r.hide.Replace(outcome.Message)
-	outcome.Attempt.Message = r.hide.Replace(outcome.Attempt.Message)
+	if outcome.Message != "" {
+		outcome.Message = r.hide.Replace(outcome.Message)
+	}
+	if outcome.Attempt.Message != "" {
+		outcome.Attempt.Message = r.hide.Replace(outcome.Attempt.Message)
+	}
 	if bytes.Contains(outcome.Attempt.Trace, []byte(`"message"`)) { // all else in a trace is of the configuration
 		outcome.Attempt.Trace = json.RawMessage(r.hide.Replace(string(outcome.Attempt.Trace)))
 	}
@@ -122,5 +126,8 @@ func (n *narrator) tell(ctx context.Context, claimed *store.Claimed, outcome *st
 	if outcome.Delay > 0 {
 		attrs = append(attrs, slog.Duration("again_in", outcome.Delay))
 	}
-	n.log.LogAttrs(ctx, line.level, line.message, append(attrs, slog.Duration("took", took.Round(time.Microsecond*100)))...)
+	// By the handler: a logger looks up who called it, which no line shows.
+	record := slog.NewRecord(time.Now(), line.level, line.message, 0)
+	record.AddAttrs(append(attrs, slog.Duration("took", took.Round(time.Microsecond*100)))...)
+	_ = n.log.Handler().Handle(ctx, record) // a log that can't be written has no other place to say so
 }

@@ -24,8 +24,10 @@ import (
 	"time"
 )
 
+// DefaultTimeout bounds a call where nothing else is said.
+const DefaultTimeout = 30 * time.Second
+
 const (
-	defaultTimeout     = 30 * time.Second
 	defaultMaxResponse = 1 << 20
 	connectTimeout     = 10 * time.Second
 	maxHeaderBytes     = 64 << 10
@@ -73,7 +75,7 @@ func New(o Options) (*Egress, error) {
 		roots:       o.RootCAs,
 	}
 	if e.timeout == 0 {
-		e.timeout = defaultTimeout
+		e.timeout = DefaultTimeout
 	}
 	if e.maxResponse == 0 {
 		e.maxResponse = defaultMaxResponse
@@ -94,6 +96,11 @@ func New(o Options) (*Egress, error) {
 
 // Client returns a client under the policy. The clients of one Egress share their connections.
 func (e *Egress) Client() *http.Client { return &http.Client{Transport: (*roundTripper)(e)} }
+
+// Do makes one call, as Client's does: for a request that is complete, without credentials in its URL.
+func (e *Egress) Do(req *http.Request) (*http.Response, error) {
+	return (*roundTripper)(e).RoundTrip(req)
+}
 
 // DialMail connects to a mail server: trusted when smtp://address stands in the configuration, guarded
 // otherwise. A conversation has no answer to bound: its deadlines are the mail client's.

@@ -1,6 +1,7 @@
 package step
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -14,7 +15,7 @@ import (
 	"relais/internal/store"
 )
 
-// defaultTimeout bounds a step that doesn't say its own.
+// defaultTimeout bounds a step that doesn't say its own, and whose kind doesn't.
 const defaultTimeout = 60 * time.Second
 
 // onDeadID is the id of a route's on_dead step.
@@ -113,7 +114,7 @@ func (c *routeCompiler) step(s *config.Step, before []string, failure bool, path
 	}
 	out.kind = kind
 	if out.Timeout == 0 {
-		out.Timeout = defaultTimeout
+		out.Timeout = cmp.Or(kind.Timeout, defaultTimeout)
 	}
 	c.connect(&out, path)
 	out.class = kind.Class

@@ -17,11 +17,18 @@ type heldEffects struct {
 	ledger store.Ledger
 	holder store.Holder
 	prefix string
-	states map[string]store.EffectState
+	states map[string]store.EffectState // nil while none was opened: most steps have none
 }
 
 func newEffects(ledger store.Ledger, holder store.Holder, tenant, connection string) *heldEffects {
-	return &heldEffects{ledger: ledger, holder: holder, prefix: tenant + "/" + connection + "/", states: map[string]store.EffectState{}}
+	return &heldEffects{ledger: ledger, holder: holder, prefix: tenant + "/" + connection + "/"}
+}
+
+func (h *heldEffects) become(key string, state store.EffectState) {
+	if h.states == nil {
+		h.states = map[string]store.EffectState{}
+	}
+	h.states[key] = state
 }
 
 // inFlight tells whether something was sent of which the ledger doesn't know the end.
@@ -37,7 +44,7 @@ func (h *heldEffects) inFlight() bool {
 func (h *heldEffects) Open(ctx context.Context, kind, key string) (store.Effect, error) {
 	effect, err := h.ledger.OpenEffect(ctx, store.OpenEffect{Key: h.prefix + key, Kind: kind, Holder: h.holder})
 	if err == nil && !effect.Held {
-		h.states[key] = effect.State
+		h.become(key, effect.State)
 	}
 	return effect, err
 }
@@ -48,7 +55,7 @@ func (h *heldEffects) Sent(ctx context.Context, key string) (store.Effect, error
 	}
 	from := h.states[key]
 	// If the answer is lost the row may say sent: from here on it counts as sent.
-	h.states[key] = store.EffectSent
+	h.become(key, store.EffectSent)
 	return h.ledger.AdvanceEffect(ctx, store.AdvanceEffect{Key: h.prefix + key, Holder: h.holder, From: from, To: store.EffectSent})
 }
 
@@ -77,7 +84,7 @@ func (h *heldEffects) settle(ctx context.Context, to store.AdvanceEffect, key st
 	to.Key, to.Holder, to.From = h.prefix+key, h.holder, h.states[key]
 	_, err := h.ledger.AdvanceEffect(ctx, to)
 	if err == nil {
-		h.states[key] = to.To
+		h.become(key, to.To)
 	}
 	return err
 }

@@ -42,6 +42,8 @@ type Kind struct {
 	Also []string
 	// ClassOn is the class on one connection, where that decides; nil where it doesn't.
 	ClassOn func(connection any) Class
+	// Timeout bounds a step that doesn't say its own; 0 is 60 s.
+	Timeout time.Duration
 	Doc     string // one sentence, shown by check, editors and the reference
 	Params  []Param
 	// Result is what its result can have besides what any has; nil for anything. An expression that asks

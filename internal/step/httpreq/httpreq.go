@@ -23,8 +23,9 @@ import (
 // Request is the kind http/request, calling through e.
 func Request(e *egress.Egress) step.Kind {
 	return step.Kind{
-		Name:  "http/request",
-		Class: step.ClassKeyed,
+		Name:    "http/request",
+		Class:   step.ClassKeyed,
+		Timeout: egress.DefaultTimeout,
 		// After on_error: continue the status is a text, "failed".
 		Result: []string{"status", "headers", "json", "body", "truncated"},
 		Doc: "Makes one HTTP call. Its result has `status`, `headers` (lower-case names), and `json` or `body` when they are not too large (then `truncated` is true). " +
@@ -43,16 +44,16 @@ func Request(e *egress.Egress) step.Kind {
 				Doc: "Statuses that are a success, such as `200` or `2xx`."},
 		},
 		Hosts: hosts,
-		Run:   func(ctx context.Context, call *step.Call) (step.Result, error) { return run(ctx, call, e.Client()) },
+		Run:   func(ctx context.Context, call *step.Call) (step.Result, error) { return run(ctx, call, e) },
 	}
 }
 
-func run(ctx context.Context, call *step.Call, client *http.Client) (step.Result, error) {
+func run(ctx context.Context, call *step.Call, e *egress.Egress) (step.Result, error) {
 	req, err := build(ctx, call)
 	if err != nil {
 		return nil, &step.Failure{Disposition: step.Final, Reason: core.ReasonParameter, Message: err.Error(), Cause: err}
 	}
-	resp, err := client.Do(req)
+	resp, err := e.Do(req)
 	if err != nil {
 		return nil, callFailure(req, err)
 	}
