@@ -20,13 +20,16 @@ const (
 	// maxSplits bounds the transactions that one failing batch may cost: to find one culprit among 512
 	// takes 18. Past it the rest is refused, and comes back.
 	maxSplits = 64
-	// Under load a transaction waits this long at most until as many wait for it as the last ones had. Each
-	// costs a commit and a sync; with some more in each, all cost less. Few never wait.
-	gatherTime = 60 * time.Microsecond
+	// Under load a transaction waits for a tick at most until as many wait for it as the last ones had; after another that it
+	// stood beside for more ticks, while more come, up to gatherTime. Each costs a commit and a sync; with some more in
+	// each, all cost less. Few never wait.
+	gatherTick = 60 * time.Microsecond
+	gatherTime = time.Millisecond
 	gatherFrom = 8
-	// Beside a transaction in flight another one begins with this many, or after this long.
+	// Beside a transaction in flight another one begins with this many, or after this long: the statements of a few
+	// cost a database as much as those of many.
 	besideFrom = 32
-	besideTime = time.Millisecond
+	besideTime = 3 * time.Millisecond
 )
 
 var errStopping = errors.New("relais is stopping")
@@ -57,7 +60,7 @@ type committer struct {
 	flying  int           // transactions under way
 	work    chan struct{} // holds one: there is something in the queue
 	wanted  int           // the queue's length that ends a wait; 0 while there is none
-	enough  chan struct{} // holds one: the queue has that length
+	enough  chan struct{} // holds one for each worker: the queue has that length
 }
 
 // worker has one transaction in flight at a time.
@@ -69,7 +72,7 @@ type worker struct {
 }
 
 func newCommitter(s Store, wake func([]store.Accepted, []store.Appended), log *slog.Logger) *committer {
-	return &committer{store: s, wake: wake, log: log, work: make(chan struct{}, 1), enough: make(chan struct{}, 1)}
+	return &committer{store: s, wake: wake, log: log, work: make(chan struct{}, 1)}
 }
 
 // commit returns when the event is stored and synced, or can't be.
@@ -94,8 +97,13 @@ func (c *committer) commit(p *pending) result {
 
 // run commits until ctx ends and the queue is empty, with up to that many transactions in flight.
 func (c *committer) run(ctx context.Context, inFlight int) {
+	inFlight = max(inFlight, 1)
+	c.mu.Lock()
+	// Who sends here holds the lock, and must not wait for a worker that has given up and wants the lock itself.
+	c.enough = make(chan struct{}, inFlight)
+	c.mu.Unlock()
 	var workers sync.WaitGroup
-	for range max(inFlight, 1) {
+	for range inFlight {
 		workers.Go(func() { (&worker{committer: c, timer: time.NewTimer(0)}).run(ctx) })
 	}
 	workers.Wait()
@@ -133,39 +141,52 @@ func (w *worker) run(ctx context.Context) {
 }
 
 // gather waits until about as many are in the queue as the last transactions had, or not much longer.
-// Beside another transaction it waits for longer: that one's end would serve those that are here as well.
-// It returns false when another worker waits already, which takes all.
+// Beside another transaction it waits for longer: that one's end would serve those that are here as well; and when that
+// one has ended, while more come: the senders that it answered send again. It returns false when another worker waits
+// already, which takes all.
 func (w *worker) gather() bool {
-	many, most := max(w.last, w.before), gatherTime
 	w.mu.Lock()
-	if w.wanted > 0 {
-		w.mu.Unlock()
-		return false
-	}
-	if w.flying > 0 {
-		many, most = max(many, besideFrom), besideTime
-	}
-	wait := many >= gatherFrom && len(w.queue) > 0 && len(w.queue) < many && !w.stopped
-	if wait {
+	defer w.mu.Unlock()
+	for landed := (time.Time{}); ; {
+		if w.wanted > 0 {
+			return false
+		}
+		beside := w.flying > 0
+		many, most := max(w.last, w.before), gatherTick
+		if beside {
+			many, most = max(many, besideFrom), besideTime
+		}
+		n := len(w.queue)
+		if many < gatherFrom || n == 0 || n >= many || w.stopped {
+			return true
+		}
 		w.wanted = many
+		w.mu.Unlock()
+		inTime := w.await(most)
+		w.mu.Lock()
+		if inTime {
+			landed = time.Now() // or there are as many
+			continue
+		}
+		if w.wanted == 0 {
+			<-w.enough
+		}
+		w.wanted = 0
+		if beside || len(w.queue) == n || time.Since(landed) >= gatherTime {
+			return true
+		}
 	}
-	w.mu.Unlock()
-	if !wait {
-		return true
-	}
+}
+
+// await waits until the queue has what is wanted, or the transaction beside has ended.
+func (w *worker) await(most time.Duration) bool {
 	w.timer.Reset(most)
 	select {
 	case <-w.enough:
 		return true
 	case <-w.timer.C:
+		return false
 	}
-	w.mu.Lock()
-	if w.wanted == 0 {
-		<-w.enough
-	}
-	w.wanted = 0
-	w.mu.Unlock()
-	return true
 }
 
 // land notes the end of a transaction. Who waits beside it need not any longer.
