@@ -138,7 +138,7 @@ func (c *cluster) count(l *load) error {
 	// A claim without an outcome is one that a kill, a stall or a cut interrupted.
 	if err := c.db.QueryRow(ctx, `WITH known AS (SELECT delivery, count(*) AS outcomes, count(*) FILTER (WHERE verdict = 'retry') AS retried,
 			count(*) FILTER (WHERE verdict = 'defer') AS deferred, count(*) FILTER (WHERE verdict = 'return') AS returned
-			FROM attempt GROUP BY delivery)
+			FROM every_attempt GROUP BY delivery)
 		SELECT coalesce(sum(d.claim - 1), 0), coalesce(sum(k.retried), 0), coalesce(sum(k.deferred), 0), coalesce(sum(k.returned), 0),
 			coalesce(sum(d.claim - k.outcomes), 0) FROM delivery_done d JOIN known k ON k.delivery = d.id`).
 		Scan(&c.found.Claims, &c.found.Retried, &c.found.Deferred, &c.found.Returned, &c.found.Interrupted); err != nil {

@@ -43,10 +43,10 @@ func TestStalledNodesOutcomeIsRefused(t *testing.T) {
 	if len(ends) != 1 || ends[0].State != "succeeded" {
 		t.Errorf("the delivery ended as %+v", ends)
 	}
-	if n := c.one("SELECT count(*) FROM attempt WHERE verdict = 'succeeded' AND node LIKE $1", other.like()); n != 1 {
+	if n := c.one("SELECT count(*) FROM every_attempt WHERE verdict = 'succeeded' AND node LIKE $1", other.like()); n != 1 {
 		t.Errorf("%d attempts of the other node succeeded", n)
 	}
-	if n := c.one("SELECT count(*) FROM attempt WHERE verdict = 'dead'"); n != 0 {
+	if n := c.one("SELECT count(*) FROM every_attempt WHERE verdict = 'dead'"); n != 0 {
 		t.Errorf("the stalled node's outcome was written")
 	}
 	if n := calls.Load(); n != 2 {
@@ -57,7 +57,7 @@ func TestStalledNodesOutcomeIsRefused(t *testing.T) {
 	other.stop()
 	stalled.accept(message{Type: "stock", Key: "a", N: 2})
 	c.drained()
-	if n := c.one("SELECT count(*) FROM attempt WHERE verdict = 'succeeded' AND node LIKE $1", stalled.like()); n != 1 {
+	if n := c.one("SELECT count(*) FROM every_attempt WHERE verdict = 'succeeded' AND node LIKE $1", stalled.like()); n != 1 {
 		t.Errorf("%d attempts of the node that was stalled succeeded", n)
 	}
 }

@@ -107,8 +107,8 @@ func TestVersionsWorkSideBySide(t *testing.T) {
 	// A route that nobody changed is the same one to the next version, whatever that one's routes may say besides.
 	worked := func(n *node) {
 		t.Helper()
-		before := c.one("SELECT count(*) FROM attempt WHERE node LIKE $1", n.like())
-		until(t, n.name+" delivers", func() bool { return c.one("SELECT count(*) FROM attempt WHERE node LIKE $1", n.like()) > before })
+		before := c.one("SELECT count(*) FROM delivery_done WHERE node LIKE $1", n.like())
+		until(t, n.name+" delivers", func() bool { return c.one("SELECT count(*) FROM delivery_done WHERE node LIKE $1", n.like()) > before })
 		if n.log.has(`"left_to_others":1`) {
 			t.Errorf("%s leaves the route to others", n.name)
 		}
@@ -117,9 +117,9 @@ func TestVersionsWorkSideBySide(t *testing.T) {
 	// one takes in.
 	workedOrLeft := func(n *node) {
 		t.Helper()
-		before := c.one("SELECT count(*) FROM attempt WHERE node LIKE $1", n.like())
+		before := c.one("SELECT count(*) FROM delivery_done WHERE node LIKE $1", n.like())
 		until(t, n.name+" delivers", func() bool {
-			return n.log.has(`"left_to_others":1`) || c.one("SELECT count(*) FROM attempt WHERE node LIKE $1", n.like()) > before
+			return n.log.has(`"left_to_others":1`) || c.one("SELECT count(*) FROM delivery_done WHERE node LIKE $1", n.like()) > before
 		})
 		if n.log.has(`"left_to_others":1`) {
 			t.Logf("%s leaves the route to the newer one, which writes it down otherwise", n.name)

@@ -46,7 +46,7 @@ func TestActivatedRoutesHoldOnEveryNode(t *testing.T) {
 			t.Errorf("%d of %d events that came in at b after %s went to the route %s", got, sure, routesIn, route)
 		}
 	}
-	if elsewhere := c.one(`SELECT count(*) FROM attempt a JOIN delivery_done d ON d.id = a.delivery JOIN lane l ON l.id = d.lane
+	if elsewhere := c.one(`SELECT count(*) FROM every_attempt a JOIN delivery_done d ON d.id = a.delivery JOIN lane l ON l.id = d.lane
 		JOIN event e ON e.id = d.event WHERE convert_from(e.body, 'UTF8') LIKE '%"new"%' AND l.name IN ('changed', 'added') AND a.node NOT LIKE $1`, a.like()); elsewhere > 0 {
 		t.Errorf("%d attempts of routes that only a knows ran elsewhere", elsewhere)
 	}
@@ -160,7 +160,7 @@ func TestIngestNodeDeliversNothingAndWorkerTakesNothingIn(t *testing.T) {
 	if got := len(taken(r.took("stock"), "a")); got != events {
 		t.Errorf("%d of %d events were delivered", got, events)
 	}
-	if n := c.one("SELECT count(*) FROM attempt WHERE node NOT LIKE $1", worker.like()); n > 0 {
+	if n := c.one("SELECT count(*) FROM every_attempt WHERE node NOT LIKE $1", worker.like()); n > 0 {
 		t.Errorf("%d attempts ran elsewhere than on the worker", n)
 	}
 	if n := c.one("SELECT count(*) FROM event"); n != events {

@@ -29,14 +29,19 @@ func (s *Store) Append(ctx context.Context, batch []store.Accepted) ([]store.App
 	if len(batch) == 0 {
 		return nil, nil
 	}
-	p := appending{given: s.given()}
+	return s.appendAt(ctx, batch, s.given(), s.now())
+}
+
+// appendAt is told the database's clock in tests, and this node's.
+func (s *Store) appendAt(ctx context.Context, batch []store.Accepted, given *int64, now time.Time) ([]store.Appended, error) {
+	p := appending{given: given}
 	if err := p.take(batch); err != nil {
 		return nil, err
 	}
 	if err := p.findLanes(ctx, s); err != nil {
 		return nil, err
 	}
-	look, allNew := mayBeStored(p.events, s.now()), !s.repeats.expected()
+	look, allNew := mayBeStored(p.events, now), !s.repeats.expected()
 	for try := 0; ; try++ {
 		if look {
 			if err := p.leaveStored(ctx, s); err != nil {
@@ -46,7 +51,7 @@ func (s *Store) Append(ctx context.Context, batch []store.Accepted) ([]store.App
 		if len(p.events) == 0 {
 			return p.finished(), nil
 		}
-		p.rows = rowsOf(p.events, p.lanes, allNew)
+		p.rows = rowsOf(p.events, p.lanes, allNew, now)
 		err := p.store(ctx, s)
 		if err == nil {
 			return p.finished(), nil
@@ -59,6 +64,8 @@ func (s *Store) Append(ctx context.Context, batch []store.Accepted) ([]store.App
 			if try > 0 {
 				return nil, err
 			}
+		case noPartition(err) && !now.IsZero():
+			now, look = time.Time{}, true // a day that the database hasn't, or refuses: it takes its own
 		case stateOf(err) != uniqueViolation || try == tries:
 			return nil, err
 		case constraintOf(err) == "dedup_pkey":
@@ -218,16 +225,30 @@ func (p *appending) finished() []store.Appended {
 	return p.results
 }
 
-// idSlack is how far the clocks of the nodes and of the database may differ for the index of one day to
-// tell whether an id is stored.
-const idSlack = time.Hour
+// An id holds when it was made, and a young event is stored under the day of its id: sent again, at whatever time, it
+// meets the first in that day's index. What is older, or from the future by this node's clock, is stored under today,
+// after a look at all days. The look begins at idLook already: a clock that steps back must not make an event young
+// again that was stored as an old one. The database looks at a told day by its own clock, and allows idDaySlack (in
+// microseconds): less than dayOver, and more than idYoung by what the two clocks may differ.
+const (
+	idYoung    = 40 * time.Minute
+	idLook     = 30 * time.Minute // from this age on it is looked for: clocks step
+	idDaySlack = "3000000000"
+)
 
-// mayBeStored tells whether one of the ids may be stored under another day than today. The index on ids is
-// one for each day; but an id holds when it was made, and a new one can be of no other day than this.
+// dayOfID is the day under which an event is stored that is young now.
+func dayOfID(id core.EventID, now time.Time) (day int32, young bool) {
+	made := madeAt(id)
+	if now.Sub(made).Abs() > idYoung {
+		return 0, false
+	}
+	return int32(dayOf(made)), true //nolint:gosec // days since 1970
+}
+
+// mayBeStored tells whether one of the ids may be stored under another day than it would be now.
 func mayBeStored(events []*store.Accepted, now time.Time) bool {
-	today := dayOf(now.Add(idSlack))
 	for _, a := range events {
-		if dayOf(madeAt(a.Event.ID).Add(-idSlack)) != today {
+		if now.Sub(madeAt(a.Event.ID)).Abs() > idLook {
 			return true
 		}
 	}

@@ -31,14 +31,15 @@ const (
 
 // appendEvents stores events, their deliveries and their orders to fan out. Who holds an event's key is the
 // first, and an event that isn't is a repeat. Numbers are given in the order of the batch. A pause is
-// locked, so that who ends it waits for this transaction, and releases what it put aside.
+// locked, so that who ends it waits for this transaction, and releases what it put aside. An event whose day is told
+// goes there, unless that is neither today nor, around midnight, the day beside it: then it has none, and is refused.
 //
 // appendPlain is a transaction of its own, settings included, for a batch of which every key is new and nothing is
 // ordered, forced or fanned out; appendBare for one without deliveries. The keys come first, as in all transactions:
 // it waits for who is about to hold one of them, and fails if one is held.
 var (
-	appendPlain = appendKeyed("$23", "$24", "$25") + appendMade + appendUnordered + appendResult
-	appendBare  = appendKeyed("$16", "$17", "$18") + appendResult
+	appendPlain = appendKeyed("$24", "$25", "$26") + appendMade + appendUnordered + appendResult
+	appendBare  = appendKeyed("$17", "$18", "$19") + appendResult
 )
 
 func appendKeyed(keys, events, windows string) string {
@@ -60,13 +61,15 @@ const (
 paused AS MATERIALIZED (SELECT name FROM pause WHERE scope = 'source' AND name = ANY ($4::text[]) FOR KEY SHARE),
 stored AS (
 	INSERT INTO event (day, seq, id, tenant, source, type, native, at, format, flags, repeat_of, header, query, path, body)
-	SELECT ((SELECT now FROM clock) / 86400000000)::integer, nextval('event_seq'), u.id, u.tenant, u.source, u.type, u.native,
-		u.at, u.format, u.flags, `
+	SELECT CASE WHEN u.day IS NULL THEN (SELECT now FROM clock) / 86400000000
+			WHEN u.day BETWEEN ((SELECT now FROM clock) - ` + idDaySlack + `) / 86400000000
+				AND ((SELECT now FROM clock) + ` + idDaySlack + `) / 86400000000 THEN u.day END,
+		nextval('event_seq'), u.id, u.tenant, u.source, u.type, u.native, u.at, u.format, u.flags, `
 	appendUnnested = `,
 		u.header, u.query, u.path, u.body
 	FROM unnest($2::uuid[], $3::text[], $4::text[], $5::text[], $6::bytea[], $7::bigint[], $8::text[], $9::smallint[],
-		$10::uuid[], $11::uuid[], $12::bytea[], $13::bytea[], $14::bytea[], $15::bytea[])
-		AS u (id, tenant, source, type, native, at, format, flags, key, repeat_of, header, query, path, body) `
+		$10::uuid[], $11::uuid[], $12::bytea[], $13::bytea[], $14::bytea[], $15::bytea[], $16::integer[])
+		AS u (id, tenant, source, type, native, at, format, flags, key, repeat_of, header, query, path, body, day) `
 	appendReturning = `
 	RETURNING id, day, seq, source, repeat_of)`
 	appendMade = `,
@@ -75,7 +78,7 @@ made AS (
 	SELECT e.id, e.day, e.seq, u.lane, e.source, u.class, c.now + u.delay, u.route_set, c.now, u.order_key,
 		CASE WHEN e.source = ANY (ARRAY(SELECT name FROM paused)) THEN 2 ELSE 0 END`
 	appendUnordered = `
-	FROM unnest($16::uuid[], $17::bigint[], $18::smallint[], $19::bigint[], $20::text[], $21::bytea[], $22::boolean[])
+	FROM unnest($17::uuid[], $18::bigint[], $19::smallint[], $20::bigint[], $21::text[], $22::bytea[], $23::boolean[])
 		AS u (event, lane, class, delay, route_set, order_key, forced)
 	JOIN stored e ON e.id = u.event CROSS JOIN clock c
 	WHERE u.forced OR e.repeat_of IS NULL)`
@@ -84,7 +87,7 @@ made AS (
 		+ CASE WHEN u.order_key IS NOT NULL AND (row_number() OVER (PARTITION BY u.lane, u.order_key ORDER BY u.n) > 1
 			OR EXISTS (SELECT FROM delivery d WHERE d.lane = u.lane AND d.order_key = u.order_key AND (d.state < 2 OR d.stops)))
 			THEN 1 ELSE 0 END
-	FROM unnest($16::uuid[], $17::bigint[], $18::smallint[], $19::bigint[], $20::text[], $21::bytea[], $22::boolean[])
+	FROM unnest($17::uuid[], $18::bigint[], $19::smallint[], $20::bigint[], $21::text[], $22::bytea[], $23::boolean[])
 		WITH ORDINALITY AS u (event, lane, class, delay, route_set, order_key, forced, n)
 	JOIN stored e ON e.id = u.event CROSS JOIN clock c
 	WHERE u.forced OR e.repeat_of IS NULL
@@ -92,7 +95,7 @@ made AS (
 	appendFanOuts = `,
 orders AS (
 	INSERT INTO fan_out (event, event_day, event_seq, route_set, cursor)
-	SELECT e.id, e.day, e.seq, u.route_set, '' FROM unnest($23::uuid[], $24::text[], $25::boolean[]) AS u (event, route_set, forced)
+	SELECT e.id, e.day, e.seq, u.route_set, '' FROM unnest($24::uuid[], $25::text[], $26::boolean[]) AS u (event, route_set, forced)
 	JOIN stored e ON e.id = u.event WHERE u.forced OR e.repeat_of IS NULL)`
 	appendResult = `
 SELECT id, seq, repeat_of FROM stored`
@@ -103,7 +106,7 @@ type keyRows struct{ keys, events, windows column }
 
 // appendRows are the rows of a batch.
 type appendRows struct {
-	ids, tenants, sources, types, natives, ats, formats, flags, keys, repeats, headers, queries, paths, bodies column
+	ids, tenants, sources, types, natives, ats, formats, flags, keys, repeats, headers, queries, paths, bodies, days column
 
 	deliveries struct{ events, lanes, classes, delays, sets, keys, forced column }
 	fanOuts    struct{ events, sets, forced column }
@@ -116,7 +119,7 @@ type appendRows struct {
 
 // rowsOf decides what can be decided without the database: of several events with one key the first takes
 // it, unless it is held, and whoever comes after one that takes it by force repeats that one.
-func rowsOf(events []*store.Accepted, lanes map[core.Destination]int64, allNew bool) *appendRows {
+func rowsOf(events []*store.Accepted, lanes map[core.Destination]int64, allNew bool, now time.Time) *appendRows {
 	r := &appendRows{allNew: allNew}
 	r.makeRoom(events)
 	var claims, forced map[[16]byte]*store.Accepted
@@ -142,7 +145,7 @@ func rowsOf(events []*store.Accepted, lanes map[core.Destination]int64, allNew b
 				}
 			}
 		}
-		r.addEvent(a, repeatOf, key)
+		r.addEvent(a, repeatOf, key, now)
 		r.addWork(a, lanes)
 	}
 	r.claims.addAll(claims)
@@ -160,7 +163,7 @@ func (r *appendRows) makeRoom(events []*store.Accepted) {
 	}
 	n := len(events)
 	room(n, 16, &r.ids, &r.keys, &r.claims.keys, &r.claims.events)
-	room(n, 8, &r.ats, &r.flags, &r.claims.windows)
+	room(n, 8, &r.ats, &r.flags, &r.days, &r.claims.windows)
 	room(n, texts/max(2*n, 1), &r.tenants, &r.sources, &r.types, &r.formats)
 	room(n, headers/max(n, 1), &r.headers)
 	room(n, bodies/max(n, 1), &r.bodies)
@@ -186,7 +189,7 @@ func (k *keyRows) addAll(events map[[16]byte]*store.Accepted) {
 	}
 }
 
-func (r *appendRows) addEvent(a *store.Accepted, repeatOf core.EventID, key bool) {
+func (r *appendRows) addEvent(a *store.Accepted, repeatOf core.EventID, key bool, now time.Time) {
 	e := &a.Event
 	r.ids.uuid(e.ID)
 	r.tenants.text(clean(tenantOr(e.Tenant)))
@@ -214,6 +217,11 @@ func (r *appendRows) addEvent(a *store.Accepted, repeatOf core.EventID, key bool
 	r.queries.bytesOf(e.Query)
 	r.paths.bytesOf(e.Path)
 	r.bodies.bytes(e.Body)
+	if day, ok := dayOfID(e.ID, now); ok {
+		r.days.integer(day)
+	} else {
+		r.days.null(pgtype.Int4OID)
+	}
 }
 
 // addWork adds what a first event brings with it: its deliveries, or the order to make them.
@@ -273,8 +281,8 @@ func (r *appendRows) plain() bool {
 
 func (r *appendRows) arguments(given *int64) []any {
 	d := &r.deliveries
-	arguments := append(make([]any, 0, 25), given, &r.ids, &r.tenants, &r.sources, &r.types, &r.natives, &r.ats, &r.formats, &r.flags,
-		&r.keys, &r.repeats, &r.headers, &r.queries, &r.paths, &r.bodies)
+	arguments := append(make([]any, 0, 26), given, &r.ids, &r.tenants, &r.sources, &r.types, &r.natives, &r.ats, &r.formats, &r.flags,
+		&r.keys, &r.repeats, &r.headers, &r.queries, &r.paths, &r.bodies, &r.days)
 	if d.events.n > 0 || !r.plain() {
 		arguments = append(arguments, &d.events, &d.lanes, &d.classes, &d.delays, &d.sets, &d.keys, &d.forced)
 	}

@@ -5,6 +5,7 @@ package postgres
 import (
 	"context"
 	"crypto/sha256"
+	"encoding/binary"
 	"fmt"
 	"slices"
 	"strings"
@@ -12,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"pgregory.net/rapid"
 
 	"relais/internal/core"
@@ -292,4 +294,86 @@ func TestTypeExpressionMatchesAsThePattern(t *testing.T) {
 			r.Errorf("%s is %q, which says %t of %s", pattern, expression, matches, typ)
 		}
 	})
+}
+
+// idAt is an id made at that time.
+func idAt(t time.Time) core.EventID {
+	id := core.NewEventID()
+	ms := make([]byte, 8)
+	binary.BigEndian.PutUint64(ms, uint64(t.UnixMilli()))
+	copy(id[:6], ms[2:])
+	return id
+}
+
+// Around midnight an event goes to the day of its id: sent again it meets itself there, and nobody looks through all days.
+func TestIDsAreKnownAcrossMidnight(t *testing.T) {
+	c := newCluster(t)
+	s := c.node(c.url)
+	midnight := storetestDay.Truncate(24 * time.Hour).Add(24 * time.Hour)
+	var batch []store.Accepted
+	for _, made := range []time.Duration{-time.Second, 0, time.Second} {
+		a := c.event("", "r")
+		a.Event.ID = idAt(midnight.Add(made))
+		batch = append(batch, a)
+	}
+	c.now.Store(midnight.Add(2 * time.Second).UnixMicro())
+	before := c.append(s, batch...)
+	rows, err := s.pool.Query(t.Context(), "SELECT day FROM event ORDER BY seq")
+	if err != nil {
+		t.Fatal(err)
+	}
+	days, err := pgx.CollectRows(rows, pgx.RowTo[int64])
+	if today := dayOf(midnight); err != nil || !slices.Equal(days, []int64{today - 1, today, today}) {
+		t.Errorf("the events are of %v, %v", days, err)
+	}
+	for _, later := range []time.Duration{time.Minute, 39 * time.Minute, 41 * time.Minute, 55 * time.Minute, 25 * time.Hour} {
+		c.now.Store(midnight.Add(later).UnixMicro())
+		for i := range batch {
+			if after := c.append(s, batch[i]); after[0] != before[i] {
+				t.Errorf("%s later, %v is reported as %v", later, before[i], after[0])
+			}
+		}
+	}
+	if n := c.count(s, "event"); n != 3 {
+		t.Errorf("%d events, want 3", n)
+	}
+}
+
+// A node whose clock is far off tells days that the database refuses: its events are stored under the database's.
+func TestDaysAreTheDatabases(t *testing.T) {
+	c := newCluster(t)
+	s := c.node(c.url)
+	a := c.event("", "r")
+	a.Event.ID = idAt(storetestDay.Add(-3 * 24 * time.Hour))
+	var stored []store.Appended
+	for range 2 {
+		at, err := s.appendAt(t.Context(), []store.Accepted{a}, s.given(), madeAt(a.Event.ID))
+		if err != nil {
+			t.Fatal(err)
+		}
+		stored = append(stored, at...)
+	}
+	var day int64
+	if err := s.pool.QueryRow(t.Context(), "SELECT day FROM event").Scan(&day); err != nil || day != dayOf(c.clock()) {
+		t.Errorf("it is of day %d, want %d (%v)", day, dayOf(c.clock()), err)
+	}
+	if stored[0] != stored[1] || stored[0].Seq == 0 {
+		t.Errorf("sent again it is %v, and was %v", stored[1], stored[0])
+	}
+}
+
+// A day's partition can be missing: a node that was never connected to the database before has spooled since yesterday.
+func TestIDOfADayThatIsNotThere(t *testing.T) {
+	c := newCluster(t)
+	s := c.node(c.url)
+	midnight := storetestDay.Truncate(24 * time.Hour).Add(24 * time.Hour)
+	if _, err := s.pool.Exec(t.Context(), "DROP TABLE "+partitionName("event", dayOf(midnight)-1)); err != nil {
+		t.Fatal(err)
+	}
+	c.now.Store(midnight.Add(time.Minute).UnixMicro())
+	a := c.event("k", "r")
+	a.Event.ID = idAt(midnight.Add(-time.Minute))
+	if first, again := c.append(s, a)[0], c.append(s, a)[0]; first.Seq == 0 || again != first {
+		t.Errorf("stored as %v, and again as %v", first, again)
+	}
 }

@@ -78,20 +78,22 @@ func (t *tx) claim(p *store.ClaimParams) ([]store.Claimed, error) {
 	}
 }
 
-// candidate is a delivery that could be claimed.
+// candidate is a delivery that could be claimed, as it is when it has been.
 type candidate struct {
-	id     int64
-	event  core.EventID
-	day    int32
-	lane   int64
-	before bool // it was claimed before, or is a replay: there may be steps
+	core.Delivery
+	lane int64
+	day  int32
 }
+
+// before tells whether it was claimed before, or is a replay: there may be steps.
+func (c *candidate) before() bool { return c.Claim > 1 || c.Replay > 0 }
 
 // laneFree is what a lane can give: its free places, and its candidates by class, each class at most as many.
 type laneFree struct {
-	free    int
-	tokens  float64
-	waiting [core.Classes][]candidate
+	destination core.Destination
+	free        int
+	tokens      float64
+	waiting     [core.Classes][]candidate
 }
 
 // found is what a claim sees.
@@ -122,10 +124,11 @@ const readCandidates = `WITH RECURSIVE clock AS MATERIALIZED (SELECT relais_now(
 		SELECT h.lane, h.free, h.tokens, d.class, d.due FROM hop h CROSS JOIN LATERAL (
 			SELECT class, due FROM delivery WHERE state = 0 AND wait = 0 AND lane = h.lane AND class > h.class
 			ORDER BY class, due LIMIT 1) d)
-	SELECT clock.now, h.lane, h.free, h.tokens, h.class, c.id, c.event, c.event_day, c.claim > 0 OR c.replay > 0,
-		c.source = ANY(ARRAY(SELECT name FROM pause WHERE scope = 'source'))
+	SELECT clock.now, h.lane, h.free, h.tokens, h.class, c.source = ANY(ARRAY(SELECT name FROM pause WHERE scope = 'source')),
+		c.event_day, c.id, c.event, c.event_seq, c.attempts, c.claim + 1, c.interruptions, c.order_key, c.replay,
+		coalesce(c.from_step, ''), c.route_set, c.created, c.due, coalesce(c.reason, ''), coalesce(c.message, '')
 	FROM clock CROSS JOIN hop h CROSS JOIN LATERAL (
-		SELECT id, event, event_day, claim, replay, source FROM delivery WHERE state = 0 AND wait = 0 AND lane = h.lane
+		SELECT * FROM delivery WHERE state = 0 AND wait = 0 AND lane = h.lane
 		AND class = h.class AND due <= clock.now ORDER BY due, id LIMIT h.free) c
 	WHERE h.due <= clock.now`
 
@@ -146,7 +149,7 @@ func (t *tx) candidates(p *store.ClaimParams, begin bool) (*found, error) {
 			before = 2
 		}
 		b.Queue("SELECT EXISTS (SELECT FROM node WHERE name = $1 AND lease > 0 AND beat + lease < relais_now($2))", clean(p.Node), t.now)
-		b.Queue(takeLanes, lanes)
+		b.Queue(takeNamedLanes, lanes)
 		b.Queue(readCandidates, t.now, lanes, most, places, rates, bursts)
 	}, func(results pgx.BatchResults) error {
 		if err := skip(results, before); err != nil {
@@ -159,7 +162,7 @@ func (t *tx) candidates(p *store.ClaimParams, begin bool) (*found, error) {
 		if lapsed {
 			return errLapsed
 		}
-		if err := skip(results, 1); err != nil {
+		if err := f.readLanes(results); err != nil {
 			return err
 		}
 		rows, err := results.Query()
@@ -171,25 +174,53 @@ func (t *tx) candidates(p *store.ClaimParams, begin bool) (*found, error) {
 	return f, err
 }
 
-func (f *found) read(rows pgx.Rows) error {
-	var c candidate
-	var lane laneFree
-	var class int
-	var paused bool
-	_, err := pgx.ForEachRow(rows, []any{&f.now, &c.lane, &lane.free, &lane.tokens, &class, &c.id, (*[16]byte)(&c.event), &c.day, &c.before, &paused}, func() error {
-		if paused {
-			f.aside = true
-			return nil
-		}
-		l := f.lanes[c.lane]
-		if l == nil {
-			l = &laneFree{free: lane.free, tokens: lane.tokens}
-			f.lanes[c.lane] = l
-		}
-		l.waiting[class] = append(l.waiting[class], c)
+// takeNamedLanes locks lanes, as takeLanes does, and says which destinations they are of.
+const takeNamedLanes = "SELECT id, tenant, kind, name FROM lane WHERE id = ANY($1::bigint[]) ORDER BY id FOR NO KEY UPDATE"
+
+func (f *found) readLanes(results pgx.BatchResults) error {
+	rows, err := results.Query()
+	if err != nil {
+		return err
+	}
+	var id int64
+	var d core.Destination
+	_, err = pgx.ForEachRow(rows, []any{&id, &d.Tenant, (*string)(&d.Kind), &d.Name}, func() error {
+		f.lanes[id] = &laneFree{destination: d}
 		return nil
 	})
 	return err
+}
+
+func (f *found) read(rows pgx.Rows) error {
+	defer rows.Close()
+	for rows.Next() {
+		var c candidate
+		var created, due int64
+		var free, class int
+		var tokens float64
+		var paused bool
+		var orderKey []byte
+		var reason string
+		if err := rows.Scan(&f.now, &c.lane, &free, &tokens, &class, &paused, &c.day, (*int64)(&c.ID), (*[16]byte)(&c.Event), &c.EventSeq,
+			&c.Attempts, &c.Claim, &c.Interruptions, &orderKey, &c.Replay, &c.FromStep, &c.RouteSet, &created, &due, &reason, &c.Message); err != nil {
+			return err
+		}
+		if paused {
+			f.aside = true
+			continue
+		}
+		l := f.lanes[c.lane]
+		l.free, l.tokens = free, tokens
+		if l.waiting[class] == nil {
+			l.waiting[class] = make([]candidate, 0, free)
+		}
+		c.Destination, c.State = l.destination, core.StateRunning
+		c.Priority = core.Priority(class / 2) //nolint:gosec // 0 to 3
+		c.Ordered, c.OrderKey = orderKey != nil, string(orderKey)
+		c.CreatedAt, c.DueAt, c.Reason = moment(created), moment(due), core.Reason(reason)
+		l.waiting[class] = append(l.waiting[class], c)
+	}
+	return rows.Err()
 }
 
 // choose shares each lane's free places among its classes, in the order in which lanes were asked for.
@@ -237,13 +268,13 @@ func laneNumbers(rooms []store.LaneRoom) []int64 {
 // that: before it has statistics it takes the index of what waits to be nearly empty, and reads all of it.)
 const markRunning = `WITH taken AS (
 		UPDATE delivery SET state = 1, claim = claim + 1, node = $2 WHERE id = ANY($1::bigint[]) AND state + wait = 0
-		RETURNING *),
+		RETURNING id, lane),
 	counted AS (
 		UPDATE lane l SET running = l.running + n.count, tokens = coalesce(k.tokens - n.count, l.tokens),
 			tokens_at = CASE WHEN k.tokens IS NULL THEN l.tokens_at ELSE $3 END
 		FROM (SELECT lane, count(*) FROM taken GROUP BY lane) n
 		LEFT JOIN unnest($4::bigint[], $5::float8[]) k(lane, tokens) ON k.lane = n.lane WHERE l.id = n.lane)
-	SELECT ` + deliveryColumns + ` FROM taken d JOIN lane l ON l.id = d.lane`
+	SELECT id FROM taken`
 
 // readEvents reads events of one day: the server then looks into that day's partition only. readKept reads those
 // whose day's partition is gone.
@@ -254,12 +285,7 @@ const (
 
 // take makes the chosen running, and loads what their attempts need.
 func (t *tx) take(p *store.ClaimParams, f *found, chosen []candidate) ([]store.Claimed, error) {
-	w := wanted{at: make(map[int64]int, len(chosen)), events: map[int32][][16]byte{}, found: make(map[core.EventID]core.Event, len(chosen))}
-	today := int32(f.now / microsPerDay) //nolint:gosec // days since 1970
-	for i, c := range chosen {
-		w.at[c.id] = i
-		w.add(c, c.day < today)
-	}
+	w := newWanted(chosen, int32(f.now/microsPerDay)) //nolint:gosec // days since 1970
 	var limited []int64
 	var tokens []float64
 	for _, room := range p.Lanes {
@@ -267,7 +293,6 @@ func (t *tx) take(p *store.ClaimParams, f *found, chosen []candidate) ([]store.C
 			limited, tokens = append(limited, int64(room.Lane)), append(tokens, lane.tokens)
 		}
 	}
-	claimed := make([]store.Claimed, len(chosen))
 	err := t.send(func(b *pgx.Batch) {
 		b.Queue(markRunning, w.ids, clean(p.Node), f.now, limited, tokens)
 		for day, ids := range w.events {
@@ -281,7 +306,7 @@ func (t *tx) take(p *store.ClaimParams, f *found, chosen []candidate) ([]store.C
 		}
 		b.Queue("COMMIT")
 	}, func(results pgx.BatchResults) error {
-		if err := w.readDeliveries(results, claimed); err != nil {
+		if err := w.readTaken(results); err != nil {
 			return err
 		}
 		tables := len(w.events)
@@ -294,7 +319,7 @@ func (t *tx) take(p *store.ClaimParams, f *found, chosen []candidate) ([]store.C
 			}
 		}
 		if len(w.before) > 0 {
-			if err := w.readSteps(results, claimed); err != nil {
+			if err := w.readSteps(results); err != nil {
 				return err
 			}
 		}
@@ -306,83 +331,11 @@ func (t *tx) take(p *store.ClaimParams, f *found, chosen []candidate) ([]store.C
 		return nil, err
 	}
 	// Nothing that can fail comes after the COMMIT: what was claimed would run nowhere.
-	given := claimed[:0]
-	for i := range claimed {
-		if c := &claimed[i]; c.Delivery.ID != 0 {
-			c.Lane, c.Event = store.LaneID(chosen[i].lane), w.found[c.Delivery.Event]
-			given = append(given, *c)
+	given := make([]store.Claimed, 0, len(chosen))
+	for i := range chosen {
+		if c := &chosen[i]; w.taken[c.ID] {
+			given = append(given, store.Claimed{Delivery: c.Delivery, Event: w.found[c.Event], Lane: store.LaneID(c.lane), Steps: w.steps[c.ID]})
 		}
 	}
 	return given, nil
-}
-
-// wanted is what a claim asks for, and where it goes.
-type wanted struct {
-	ids    []int64
-	at     map[int64]int
-	before []int64 // they may have steps
-	events map[int32][][16]byte
-	old    [][16]byte // of days whose partition may be gone
-	found  map[core.EventID]core.Event
-}
-
-func (w *wanted) add(c candidate, old bool) {
-	w.ids = append(w.ids, c.id)
-	if c.before {
-		w.before = append(w.before, c.id)
-	}
-	if _, twice := w.found[c.event]; !twice {
-		w.found[c.event] = core.Event{}
-		w.events[c.day] = append(w.events[c.day], c.event)
-		if old {
-			w.old = append(w.old, c.event)
-		}
-	}
-}
-
-func (w *wanted) readDeliveries(results pgx.BatchResults, into []store.Claimed) error {
-	rows, err := results.Query()
-	if err != nil {
-		return err
-	}
-	defer rows.Close()
-	for rows.Next() {
-		d, err := scanDelivery(rows)
-		if err != nil {
-			return err
-		}
-		into[w.at[int64(d.ID)]].Delivery = d
-	}
-	return rows.Err()
-}
-
-func (w *wanted) readEvents(rows pgx.Rows, err error) error {
-	if err != nil {
-		return err
-	}
-	defer rows.Close()
-	for rows.Next() {
-		e, err := scanEvent(rows, true)
-		if err != nil {
-			return err
-		}
-		w.found[e.ID] = e
-	}
-	return rows.Err()
-}
-
-func (w *wanted) readSteps(results pgx.BatchResults, into []store.Claimed) error {
-	rows, err := results.Query()
-	if err != nil {
-		return err
-	}
-	var delivery int64
-	var step store.StepResult
-	_, err = pgx.ForEachRow(rows, []any{&delivery, &step.Step, &step.Definition, (*[]byte)(&step.Result)}, func() error {
-		c := &into[w.at[delivery]]
-		c.Steps = append(c.Steps, step)
-		step.Result = nil
-		return nil
-	})
-	return err
 }

@@ -12,7 +12,7 @@ import (
 type column struct {
 	element uint32 // the OID of its elements' type
 	n       int32
-	nulls   bool
+	nulls   int32  // of these
 	data    []byte // of each element its length and its bytes
 }
 
@@ -72,7 +72,7 @@ func (c *column) bytesOf(v string) {
 }
 
 func (c *column) null(element uint32) {
-	c.nulls = true
+	c.nulls++
 	c.data = c.begin(element, -1)
 }
 
@@ -117,17 +117,18 @@ func (p columnPlan) Encode(value any, buf []byte) ([]byte, error) {
 	if c.n > 0 && c.element != p.element {
 		return nil, errColumn
 	}
-	dimensions, nulls := uint32(min(c.n, 1)), uint32(0) //nolint:gosec // 0 or 1
-	if c.nulls {
-		nulls = 1
+	n := c.n
+	if c.nulls == n {
+		n = 0 // unnest fills a shorter array up with NULLs
 	}
+	dimensions, nulls := uint32(min(n, 1)), uint32(min(c.nulls, n, 1)) //nolint:gosec // 0 or 1
 	buf = binary.BigEndian.AppendUint32(buf, dimensions)
 	buf = binary.BigEndian.AppendUint32(buf, nulls)
 	buf = binary.BigEndian.AppendUint32(buf, p.element)
-	if c.n == 0 {
+	if n == 0 {
 		return buf, nil
 	}
-	buf = binary.BigEndian.AppendUint32(buf, uint32(c.n)) //nolint:gosec // a count
+	buf = binary.BigEndian.AppendUint32(buf, uint32(n))
 	buf = binary.BigEndian.AppendUint32(buf, 1)
 	return append(buf, c.data...), nil
 }

@@ -41,10 +41,16 @@ func again(err error) bool {
 	return e.Code == "40001" || e.Code == "40P01" || e.Code == "23505" && strings.HasPrefix(e.ConstraintName, "pg_")
 }
 
-// noPartition tells whether a row's day has no partition.
+// noPartition tells whether a row's day has no partition. The server says so in its own language, but names its routine.
 func noPartition(err error) bool {
 	var e *pgconn.PgError
-	return errors.As(err, &e) && e.Code == "23514" && strings.Contains(e.Message, "no partition")
+	return errors.As(err, &e) && e.Code == "23514" && e.Routine == "ExecFindPartition"
+}
+
+// noDay tells whether a row has no day at all: there is none to make a partition for.
+func noDay(err error) bool {
+	var e *pgconn.PgError
+	return noPartition(err) && errors.As(err, &e) && strings.Contains(e.Detail, "(null)")
 }
 
 // away tells whether the error is the database's and not the operation's, and why.

@@ -24,8 +24,8 @@ const deliveryFields = `id, event, event_day, event_seq, lane, source, state, wa
 	interruptions, node, replay, route_set, created, finished, skipped, stops, order_key, from_step, reason, message`
 
 // Finish implements store.Lanes. It is one round trip: the chains and the lanes are locked, in that order, and
-// then one statement writes the outcomes of those deliveries that their holders still hold. What the locks
-// waited for is committed, and that statement sees it.
+// then two statements, one for what succeeded and one for the rest, write the outcomes of those deliveries that their
+// holders still hold. What the locks waited for is committed, and those statements see it.
 func (s *Store) Finish(ctx context.Context, outcomes []store.Outcome) ([]error, error) {
 	if len(outcomes) == 0 {
 		return nil, nil
@@ -73,7 +73,7 @@ func (s *Store) recognize(ctx context.Context, outcomes []store.Outcome, lost []
 	}
 	written := map[tried]bool{}
 	err = s.read(ctx, func(t *tx) error {
-		rows, err := t.query("SELECT delivery, claim, node, verdict FROM attempt WHERE delivery = ANY($1::bigint[])", ids)
+		rows, err := t.query("SELECT delivery, claim, node, verdict FROM every_attempt WHERE delivery = ANY($1::bigint[])", ids)
 		if err != nil {
 			return err
 		}
@@ -96,14 +96,16 @@ func (s *Store) recognize(ctx context.Context, outcomes []store.Outcome, lost []
 // writtenOutcomes are outcomes as a statement takes them: for each column an array. Of several for one claim
 // the first is written.
 type writtenOutcomes struct {
-	as      []int  // for each outcome, which one is written for its claim
-	written []bool // for each of these
+	as      []int    // for each outcome, which one is written for its claim
+	written []bool   // for each of these
+	verdict []string // of each of these
+
+	succeeded succeeded
+	at        []int // of each of the rest, its place among all that are written
 
 	chains bool    // one may end that others wait for
 	lanes  []int64 // each once; 0 where one isn't told
 
-	n                                                        int
-	verdict                                                  []string
 	ids, delays, started, durations                          column
 	claims                                                   column
 	states                                                   column
@@ -140,30 +142,37 @@ func endingOf(v store.Verdict) (ending, error) {
 func newWritten(outcomes []store.Outcome) (*writtenOutcomes, error) {
 	n := len(outcomes)
 	w := &writtenOutcomes{as: make([]int, n), verdict: make([]string, 0, n)}
-	room(n, 8, &w.ids, &w.delays, &w.started, &w.durations, &w.claims)
-	room(n, 2, &w.states, &w.counts, &w.retries, &w.returns, &w.skips, &w.stops)
-	room(n, 16, &w.nodes, &w.verdicts)
-	room(n, 0, &w.reasons, &w.messages, &w.errReasons, &w.errTexts)
-	room(n, 128, &w.traces)
-	first := make(map[store.Holder]int, len(outcomes))
+	w.succeeded.room(n)
+	lanesTold := !slices.ContainsFunc(outcomes, func(o store.Outcome) bool { return o.Lane == 0 })
+	first := make(map[store.Holder]int, n)
 	for i := range outcomes {
 		o := &outcomes[i]
 		end, err := endingOf(o.Verdict)
 		if err != nil {
 			return nil, err
 		}
-		n, twice := first[o.Holder]
+		place, twice := first[o.Holder]
 		if !twice {
-			n = w.n
-			first[o.Holder] = n
-			w.add(o, end)
+			place = len(w.verdict)
+			first[o.Holder] = place
+			w.verdict = append(w.verdict, string(o.Verdict))
+			if !slices.Contains(w.lanes, int64(o.Lane)) {
+				w.lanes = append(w.lanes, int64(o.Lane))
+			}
+			if !lanesTold || !w.succeeded.add(o, place) {
+				w.add(o, end, place)
+			}
 		}
-		w.as[i] = n
+		w.as[i] = place
 	}
+	w.written = make([]bool, len(w.verdict))
 	return w, nil
 }
 
-func (w *writtenOutcomes) add(o *store.Outcome, end ending) {
+func (w *writtenOutcomes) add(o *store.Outcome, end ending, place int) {
+	if len(w.at) == 0 {
+		w.room(cap(w.verdict) - place)
+	}
 	a := &o.Attempt
 	var done []byte
 	together := false
@@ -171,14 +180,11 @@ func (w *writtenOutcomes) add(o *store.Outcome, end ending) {
 		done, together = encodeSteps(o.Steps)
 	}
 	if !together {
-		w.steps.add(w.n, o.Steps)
+		w.steps.add(len(w.at), o.Steps)
 	}
 	w.doneSteps.bytes(done)
-	w.n++
+	w.at = append(w.at, place)
 	w.chains = w.chains || end.state > stateRunning && !o.Unordered
-	if !slices.Contains(w.lanes, int64(o.Lane)) {
-		w.lanes = append(w.lanes, int64(o.Lane))
-	}
 	w.ids.bigint(int64(o.Holder.Delivery))
 	w.claims.integer(int32(o.Holder.Claim)) //nolint:gosec // a count
 	w.nodes.text(clean(o.Holder.Node))
@@ -195,13 +201,20 @@ func (w *writtenOutcomes) add(o *store.Outcome, end ending) {
 	w.delays.bigint(delay)
 	w.reasons.text(clean(string(o.Reason)))
 	w.messages.text(clean(o.Message))
-	w.verdict = append(w.verdict, string(o.Verdict))
 	w.verdicts.text(string(o.Verdict))
 	w.started.bigint(micros(a.Started))
 	w.durations.bigint(int64(a.Duration))
 	w.errReasons.text(clean(string(a.Reason)))
 	w.errTexts.text(clean(a.Message))
 	w.traces.bytes(a.Trace)
+}
+
+func (w *writtenOutcomes) room(n int) {
+	room(n, 8, &w.ids, &w.delays, &w.started, &w.durations, &w.claims)
+	room(n, 2, &w.states, &w.counts, &w.retries, &w.returns, &w.skips, &w.stops)
+	room(n, 16, &w.nodes, &w.verdicts)
+	room(n, 0, &w.reasons, &w.messages, &w.errReasons, &w.errTexts)
+	room(n, 128, &w.traces)
 }
 
 // lockEndingChains locks the chains of deliveries, as takeChains does.
@@ -276,9 +289,14 @@ func (w *writtenOutcomes) queue(b *pgx.Batch, now *int64) {
 	} else {
 		b.Queue(takeLanes, w.lanes)
 	}
-	b.Queue(finishHeld, now, &w.ids, &w.claims, &w.nodes, &w.states, &w.counts, &w.retries, &w.returns, &w.skips, &w.stops,
-		&w.delays, &w.reasons, &w.messages, &w.verdicts, &w.started, &w.durations, &w.errReasons, &w.errTexts, &w.traces,
-		microsPerDay, w.steps.of, w.steps.names, w.steps.definitions, w.steps.places, w.steps.results, &w.doneSteps)
+	if len(w.succeeded.at) > 0 {
+		w.succeeded.queue(b, now)
+	}
+	if len(w.at) > 0 {
+		b.Queue(finishHeld, now, &w.ids, &w.claims, &w.nodes, &w.states, &w.counts, &w.retries, &w.returns, &w.skips, &w.stops,
+			&w.delays, &w.reasons, &w.messages, &w.verdicts, &w.started, &w.durations, &w.errReasons, &w.errTexts, &w.traces,
+			microsPerDay, w.steps.of, w.steps.names, w.steps.definitions, w.steps.places, w.steps.results, &w.doneSteps)
+	}
 }
 
 // read notes which outcomes were written.
@@ -290,17 +308,24 @@ func (w *writtenOutcomes) read(answers pgx.BatchResults) error {
 	if err := skip(answers, locks); err != nil {
 		return err
 	}
-	rows, err := answers.Query()
-	if err != nil {
-		return err
+	clear(w.written) // of a try that was rolled back
+	for _, at := range [][]int{w.succeeded.at, w.at} {
+		if len(at) == 0 {
+			continue
+		}
+		rows, err := answers.Query()
+		if err != nil {
+			return err
+		}
+		var n int64
+		if _, err := pgx.ForEachRow(rows, []any{&n}, func() error {
+			w.written[at[n]] = true
+			return nil
+		}); err != nil {
+			return err
+		}
 	}
-	w.written = make([]bool, w.n)
-	var n int64
-	_, err = pgx.ForEachRow(rows, []any{&n}, func() error {
-		w.written[n] = true
-		return nil
-	})
-	return err
+	return nil
 }
 
 // moveDone moves ended deliveries, whose rows say already how they ended, out of the way of those that

@@ -75,4 +75,4 @@ func (t *tx) migrate(steps []string) error {
 // oldestCompatible is, for each step, the version of the oldest program that may go on working on the tables
 // after it: a step only adds in one release, and removes in a later one. A program refuses tables that need
 // a newer one.
-var oldestCompatible = []int{1, 1, 1, 1}
+var oldestCompatible = []int{1, 1, 1, 1, 1, 1, 1}

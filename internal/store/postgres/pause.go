@@ -61,8 +61,15 @@ func (s *Store) Resume(ctx context.Context, scope store.PauseScope, name, by str
 	return err
 }
 
-// release lets the deliveries of sources that are no longer paused go on, slice by slice.
+// release lets the deliveries of sources that are no longer paused go on, slice by slice. One at a time: who resumes a
+// source would find them locked by what tends them, and return before they can be claimed.
 func (s *Store) release(ctx context.Context) error {
+	select {
+	case s.releasing <- struct{}{}:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	defer func() { <-s.releasing }()
 	for more := true; more; {
 		if err := s.transact(ctx, func(t *tx) (err error) {
 			more, err = t.releaseSlice()

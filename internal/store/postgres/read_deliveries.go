@@ -177,7 +177,7 @@ func (s *Store) Attempts(ctx context.Context, id core.DeliveryID) ([]store.Attem
 	var attempts []store.Attempt
 	err := s.read(ctx, func(t *tx) error {
 		rows, err := t.query(`SELECT claim, node, started, duration, verdict, coalesce(reason, ''), coalesce(message, ''), trace
-			FROM attempt WHERE delivery = $1 ORDER BY claim`, int64(id))
+			FROM every_attempt WHERE delivery = $1 ORDER BY claim`, int64(id))
 		if err != nil {
 			return err
 		}

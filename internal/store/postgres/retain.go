@@ -23,12 +23,13 @@ import (
 //   - an event of a source whose events are kept longer than the rest, to event_kept. Its deliveries that
 //     succeeded go with their days.
 //
-// What is kept shorter than the rest goes row by row, see retainShort.
+// What is kept shorter than the rest goes row by row, see retainShort and retainAttempts.
 //
 // Nobody begins to need an event of a past day meanwhile but a replay, and that moves it aside itself.
 const (
 	retainSlice = 1000
-	// dayOver is how long after midnight nobody writes into the day any more: transactions take seconds.
+	// dayOver is how long after midnight nobody writes into the day any more: events go there by their ids until
+	// idDaySlack after it, and transactions take seconds.
 	dayOver = time.Hour
 	// detachTime bounds how long a detachment waits for who reads the day. One that takes longer is
 	// finished by a later slice.
@@ -56,6 +57,11 @@ type pass struct {
 	// when that starts again, shortAges what it was for.
 	short, shortNext int64
 	shortAges        string
+	// keys is the page that the keys are gone through to, keysNext when that starts again.
+	keys, keysNext int64
+	// tried is the last day whose ended deliveries have lost their attempts, triedAt how far the day after it is gone
+	// through.
+	tried, triedAt int64
 }
 
 // Retain implements store.Keeper. A slice is one transaction with up to 1,000 rows, or the end of a

@@ -107,12 +107,6 @@ func (t *tx) dropSteps(p *partition, after int64) (looked, last int64, err error
 // retainRows deletes what has no day of its own: keys whose window has passed, and what was kept for as long
 // as it could be replayed.
 func (t *tx) retainRows(p store.RetainParams, r *pass, done *store.Retained) error {
-	keys, err := t.affect(`DELETE FROM dedup WHERE key = ANY(ARRAY(
-		SELECT key FROM dedup WHERE expires <= relais_now($1) ORDER BY expires LIMIT $2 FOR UPDATE SKIP LOCKED))`, t.now, retainSlice)
-	if err != nil {
-		return err
-	}
-	done.DedupKeys = int(keys)
 	dead, err := t.affect(`WITH gone AS (DELETE FROM delivery_kept WHERE id = ANY(ARRAY(
 			SELECT id FROM delivery_kept WHERE finished <= relais_now($1) - $2::bigint ORDER BY finished LIMIT $3 FOR UPDATE SKIP LOCKED)) RETURNING id),
 		steps AS (DELETE FROM step WHERE delivery IN (SELECT id FROM gone))
@@ -120,11 +114,17 @@ func (t *tx) retainRows(p store.RetainParams, r *pass, done *store.Retained) err
 	if err != nil {
 		return err
 	}
-	done.More = keys == retainSlice || dead == retainSlice
+	done.More = dead == retainSlice
+	if err := t.retainKeys(r, done); err != nil {
+		return err
+	}
 	if err := t.retainRejections(p, done); err != nil {
 		return err
 	}
 	if err := t.retainShort(p, r, done); err != nil {
+		return err
+	}
+	if err := t.retainAttempts(p, r, done); err != nil {
 		return err
 	}
 	return t.retainKept(p, r, done)

@@ -256,3 +256,42 @@ func TestShortAgesBesideReplays(t *testing.T) {
 		t.Errorf("%d are left, %d were replayed: %v", len(left), kept, err)
 	}
 }
+
+// Keys are gone through page by page, to the last, and again an hour later.
+func TestExpiredKeysGo(t *testing.T) {
+	c := newCluster(t)
+	s := c.node(c.url)
+	fill := func() {
+		t.Helper()
+		if _, err := s.pool.Exec(t.Context(), `INSERT INTO dedup (key, event, expires)
+			SELECT gen_random_uuid(), gen_random_uuid(), $1::bigint + (i % 2) * 36000000000 FROM generate_series(1, 6000) i`, c.now.Load()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	gone := func() (n, slices int) {
+		t.Helper()
+		for more := true; more; slices++ {
+			r, err := s.Retain(t.Context(), store.RetainParams{Events: 720 * time.Hour, Dead: 720 * time.Hour})
+			if err != nil {
+				t.Fatal(err)
+			}
+			n, more = n+r.DedupKeys, r.More
+		}
+		return n, slices
+	}
+	fill()
+	if n, slices := gone(); n != 3000 || slices < 3 {
+		t.Errorf("%d keys went in %d slices, want 3000 in several", n, slices)
+	}
+	fill()
+	if n, _ := gone(); n != 0 {
+		t.Errorf("%d went at once, want none within the hour", n)
+	}
+	c.advance(time.Hour)
+	if n, _ := gone(); n != 3000 {
+		t.Errorf("%d went an hour later, want 3000", n)
+	}
+	if n := c.count(s, "dedup"); n != 6000 {
+		t.Errorf("%d keys are left, want 6000", n)
+	}
+}

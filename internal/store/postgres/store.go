@@ -58,6 +58,7 @@ type Store struct {
 
 	lanes     laneIDs
 	retention retention
+	releasing chan struct{} // holds one
 	// prepared is set once the tables are as this program needs them.
 	prepared atomic.Bool
 	// network is what is known of the way to the server; renewed is when the connections were last replaced.
@@ -111,7 +112,7 @@ func connect(o Options) (*Store, error) {
 	}
 	config.MaxConns = o.Connections
 	config.ConnConfig.ConnectTimeout = min(o.Patience, 5*time.Second)
-	s := &Store{clock: o.Now, log: o.Log, patience: o.Patience, readTime: o.ReaderTimeout, reading: make(chan struct{}, max(o.Connections/3, 1))}
+	s := &Store{releasing: make(chan struct{}, 1), clock: o.Now, log: o.Log, patience: o.Patience, readTime: o.ReaderTimeout, reading: make(chan struct{}, max(o.Connections/3, 1))}
 	s.configure(config, o.URL)
 	s.closing, s.stop = context.WithCancel(context.Background())
 	if s.pool, err = pgxpool.NewWithConfig(s.closing, config); err != nil {

@@ -65,6 +65,8 @@ func (s *Store) retry(ctx context.Context, run func(context.Context) error) erro
 			return public(ctx.Err())
 		}
 		switch {
+		case noDay(err):
+			return public(err)
 		case noPartition(err):
 			if made := s.makePartitions(ctx); made != nil {
 				return public(made)

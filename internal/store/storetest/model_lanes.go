@@ -134,7 +134,7 @@ func (m *model) claimed(c store.Claimed, node string) *modelClaim {
 		m.t.Fatalf("claimed with other steps (-want +got):\n%s", diff)
 	}
 	m.t.Logf("%s claims %s (%s) as %d", node, d.want.ID, d.want.Destination, d.want.Claim)
-	claim := &modelClaim{delivery: d, holder: store.Holder{Delivery: d.want.ID, Claim: d.want.Claim, Node: node}}
+	claim := &modelClaim{delivery: d, lane: c.Lane, holder: store.Holder{Delivery: d.want.ID, Claim: d.want.Claim, Node: node}}
 	m.claims = append(m.claims, claim)
 	return claim
 }
@@ -185,6 +185,9 @@ func (m *model) outcome(c *modelClaim, v store.Verdict) store.Outcome {
 	o := store.Outcome{
 		Holder: c.holder, Unordered: !c.delivery.ordered && m.once(2, "told that it is unordered"), Verdict: v,
 		Attempt: store.Attempt{Started: m.clock.Now(), Duration: 3 * time.Millisecond, Trace: []byte(`{"status":200}`)},
+	}
+	if m.once(2, "told its lane") {
+		o.Lane = c.lane
 	}
 	switch v {
 	case store.VerdictRetry, store.VerdictDefer:

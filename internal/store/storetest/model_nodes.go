@@ -175,7 +175,10 @@ func (m *model) finishAll() {
 	}
 	var outcomes []store.Outcome
 	for _, c := range claims {
-		outcomes = append(outcomes, store.Outcome{Holder: c.holder, Unordered: !c.delivery.ordered, Verdict: store.VerdictSucceeded, Attempt: store.Attempt{Started: m.clock.Now()}})
+		outcomes = append(outcomes, store.Outcome{
+			Holder: c.holder, Lane: c.lane, Unordered: !c.delivery.ordered, Verdict: store.VerdictSucceeded,
+			Attempt: store.Attempt{Started: m.clock.Now()},
+		})
 	}
 	m.finish(claims, outcomes)
 }

@@ -37,6 +37,7 @@ type modelDelivery struct {
 // modelClaim is a claim that a node was given.
 type modelClaim struct {
 	holder   store.Holder
+	lane     store.LaneID
 	delivery *modelDelivery
 	// forgotten says that its node has crashed since: what it still sends comes from a process that is dead.
 	forgotten bool

@@ -128,15 +128,27 @@ func retainBySize(t *testing.T, b *bench) {
 }
 
 func retainAttempts(t *testing.T, b *bench) {
+	var ended []core.DeliveryID
 	for range 3 {
 		c := b.running("facture")
 		b.must(b.finish(b.outcome(c, store.VerdictSucceeded)))
+		ended = append(ended, c.Delivery.ID)
 		b.advance(24 * time.Hour)
 	}
 	p := month
 	p.Attempts = 30 * time.Hour
 	if r := b.retainAll(p); r.Attempts != 2 || r.Events != 0 {
 		t.Errorf("went: %+v", r)
+	}
+	for i, id := range ended {
+		kept, err := b.Attempts(b.ctx(), id)
+		b.must(err)
+		if b.wantState(id, core.StateSucceeded); len(kept) != i/2 {
+			t.Errorf("of delivery %d of 3 %d attempts are left", i+1, len(kept))
+		}
+	}
+	if r := b.retainAll(p); r.Attempts != 0 {
+		t.Errorf("went again: %+v", r)
 	}
 }
 

@@ -186,7 +186,7 @@ func holder(c store.Claimed) store.Holder {
 
 func (b *bench) outcome(c store.Claimed, v store.Verdict) store.Outcome {
 	return store.Outcome{
-		Holder: holder(c), Lane: c.Lane, Verdict: v,
+		Holder: holder(c), Lane: c.Lane, Unordered: !c.Delivery.Ordered, Verdict: v,
 		Attempt: store.Attempt{Started: b.clock.Now(), Duration: 3 * time.Millisecond, Trace: []byte(`{"status":200}`)},
 	}
 }
