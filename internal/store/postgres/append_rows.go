@@ -37,10 +37,14 @@ const (
 // appendPlain is a transaction of its own, settings included, for a batch of which every key is new and nothing is
 // ordered, forced or fanned out; appendBare for one without deliveries. The keys come first, as in all transactions:
 // it waits for who is about to hold one of them, and fails if one is held.
+//
+// The columns are unnested side by side in a SELECT's list: in FROM, each would be written to a buffer of its own first.
 var (
-	appendPlain = appendKeyed("$24", "$25", "$26") + appendMade + appendUnordered + appendResult
-	appendBare  = appendKeyed("$17", "$18", "$19") + appendResult
+	appendPlain = appendKeyed("$24", "$25", "$26") + appendPaused + appendStored + appendFirst + appendReturning + appendMade + appendUnordered + appendResult
+	appendBare  = appendKeyed("$17", "$18", "$19") + appendInsert + appendFirst + "\n\tRETURNING id, seq, repeat_of"
 )
+
+const appendFirst = "nullif(u.repeat_of, u.id)" + appendUnnested + "WHERE (SELECT count(*) FROM keyed) >= 0"
 
 func appendKeyed(keys, events, windows string) string {
 	return `WITH
@@ -48,18 +52,20 @@ clock AS MATERIALIZED (SELECT relais_now($1) AS now, set_config('synchronous_com
 	set_config('tcp_keepalives_idle', '5', true), set_config('tcp_keepalives_interval', '2', true), set_config('tcp_keepalives_count', '3', true)),
 keyed AS (
 	INSERT INTO dedup (key, event, expires)
-	SELECT u.key, u.event, c.now + u.span FROM unnest(` + keys + "::uuid[], " + events + "::uuid[], " + windows + `::bigint[]) AS u (key, event, span)
-	CROSS JOIN clock c RETURNING key)` + appendPaused + "nullif(u.repeat_of, u.id)" + appendUnnested +
-		"WHERE (SELECT count(*) FROM keyed) >= 0" + appendReturning
+	SELECT u.key, u.event, (SELECT now FROM clock) + u.span
+	FROM (SELECT unnest(` + keys + "::uuid[]) AS key, unnest(" + events + "::uuid[]) AS event, unnest(" + windows + `::bigint[]) AS span) u
+	RETURNING 1)`
 }
 
 const (
-	appendEvents = "WITH clock AS MATERIALIZED (SELECT relais_now($1) AS now)" + appendPaused +
+	appendEvents = "WITH clock AS MATERIALIZED (SELECT relais_now($1) AS now)" + appendPaused + appendStored +
 		"nullif(coalesce((SELECT d.event FROM dedup d WHERE d.key = u.key), u.repeat_of), u.id)" + appendUnnested + appendReturning + appendMade
 
 	appendPaused = `,
-paused AS MATERIALIZED (SELECT name FROM pause WHERE scope = 'source' AND name = ANY ($4::text[]) FOR KEY SHARE),
-stored AS (
+paused AS MATERIALIZED (SELECT name FROM pause WHERE scope = 'source' AND name = ANY ($4::text[]) FOR KEY SHARE)`
+	appendStored = `,
+stored AS (` + appendInsert
+	appendInsert = `
 	INSERT INTO event (day, seq, id, tenant, source, type, native, at, format, flags, repeat_of, header, query, path, body)
 	SELECT CASE WHEN u.day IS NULL THEN (SELECT now FROM clock) / 86400000000
 			WHEN u.day BETWEEN ((SELECT now FROM clock) - ` + idDaySlack + `) / 86400000000
@@ -67,9 +73,10 @@ stored AS (
 		nextval('event_seq'), u.id, u.tenant, u.source, u.type, u.native, u.at, u.format, u.flags, `
 	appendUnnested = `,
 		u.header, u.query, u.path, u.body
-	FROM unnest($2::uuid[], $3::text[], $4::text[], $5::text[], $6::bytea[], $7::bigint[], $8::text[], $9::smallint[],
-		$10::uuid[], $11::uuid[], $12::bytea[], $13::bytea[], $14::bytea[], $15::bytea[], $16::integer[])
-		AS u (id, tenant, source, type, native, at, format, flags, key, repeat_of, header, query, path, body, day) `
+	FROM (SELECT unnest($2::uuid[]) AS id, unnest($3::text[]) AS tenant, unnest($4::text[]) AS source, unnest($5::text[]) AS type,
+		unnest($6::bytea[]) AS native, unnest($7::bigint[]) AS at, unnest($8::text[]) AS format, unnest($9::smallint[]) AS flags,
+		unnest($10::uuid[]) AS key, unnest($11::uuid[]) AS repeat_of, unnest($12::bytea[]) AS header, unnest($13::bytea[]) AS query,
+		unnest($14::bytea[]) AS path, unnest($15::bytea[]) AS body, unnest($16::integer[]) AS day) u `
 	appendReturning = `
 	RETURNING id, day, seq, source, repeat_of)`
 	appendMade = `,
@@ -78,8 +85,8 @@ made AS (
 	SELECT e.id, e.day, e.seq, u.lane, e.source, u.class, c.now + u.delay, u.route_set, c.now, u.order_key,
 		CASE WHEN e.source = ANY (ARRAY(SELECT name FROM paused)) THEN 2 ELSE 0 END`
 	appendUnordered = `
-	FROM unnest($17::uuid[], $18::bigint[], $19::smallint[], $20::bigint[], $21::text[], $22::bytea[], $23::boolean[])
-		AS u (event, lane, class, delay, route_set, order_key, forced)
+	FROM (SELECT unnest($17::uuid[]) AS event, unnest($18::bigint[]) AS lane, unnest($19::smallint[]) AS class, unnest($20::bigint[]) AS delay,
+		unnest($21::text[]) AS route_set, unnest($22::bytea[]) AS order_key, unnest($23::boolean[]) AS forced) u
 	JOIN stored e ON e.id = u.event CROSS JOIN clock c
 	WHERE u.forced OR e.repeat_of IS NULL)`
 	// Of the deliveries of one chain all but the first wait, and that one too when there are others.

@@ -111,7 +111,7 @@ const readCandidates = `WITH RECURSIVE clock AS MATERIALIZED (SELECT relais_now(
 		SELECT l.id, l.running, a.most, a.places, a.rate, CASE WHEN a.rate <= 0 THEN 0 WHEN l.tokens_at = 0 THEN a.burst
 			ELSE least(a.burst, l.tokens + greatest(clock.now - l.tokens_at, 0) / 1e6 * a.rate) END AS tokens
 		FROM unnest($2::bigint[], $3::bigint[], $4::bigint[], $5::float8[], $6::float8[]) AS a(lane, most, places, rate, burst)
-		JOIN lane l ON l.id = a.lane CROSS JOIN clock
+		JOIN lane l ON l.id = ANY (ARRAY[a.lane]) CROSS JOIN clock
 		WHERE NOT EXISTS (SELECT FROM pause p WHERE p.scope = 'all' OR (p.scope = l.kind AND p.name = l.name))),
 	room AS MATERIALIZED (
 		SELECT id AS lane, tokens, least(most, CASE WHEN places > 0 THEN places - running ELSE most END,
@@ -273,7 +273,7 @@ const markRunning = `WITH taken AS (
 		UPDATE lane l SET running = l.running + n.count, tokens = coalesce(k.tokens - n.count, l.tokens),
 			tokens_at = CASE WHEN k.tokens IS NULL THEN l.tokens_at ELSE $3 END
 		FROM (SELECT lane, count(*) FROM taken GROUP BY lane) n
-		LEFT JOIN unnest($4::bigint[], $5::float8[]) k(lane, tokens) ON k.lane = n.lane WHERE l.id = n.lane)
+		LEFT JOIN unnest($4::bigint[], $5::float8[]) k(lane, tokens) ON k.lane = n.lane WHERE l.id = ANY (ARRAY[n.lane]))
 	SELECT id FROM taken`
 
 // readEvents reads events of one day: the server then looks into that day's partition only. readKept reads those

@@ -217,10 +217,11 @@ func (w *writtenOutcomes) room(n int) {
 	room(n, 128, &w.traces)
 }
 
-// lockEndingChains locks the chains of deliveries, as takeChains does.
+// lockEndingChains locks the chains of deliveries, as takeChains does. (OFFSET 0 keeps the planner from going through
+// all that is ordered.)
 const lockEndingChains = `SELECT pg_advisory_xact_lock(l.number) FROM (
-	SELECT DISTINCT ` + chainLock + ` AS number FROM delivery c
-	WHERE c.id = ANY($1::bigint[]) AND c.order_key IS NOT NULL ORDER BY number) l`
+	SELECT DISTINCT ` + chainLock + ` AS number FROM (SELECT lane, order_key FROM delivery WHERE id = ANY($1::bigint[]) OFFSET 0) c
+	WHERE c.order_key IS NOT NULL ORDER BY number) l`
 
 const lockLanesOf = `SELECT FROM lane WHERE id = ANY(ARRAY(SELECT lane FROM delivery WHERE id = ANY($1::bigint[])))
 	ORDER BY id FOR NO KEY UPDATE`
@@ -238,7 +239,7 @@ const finishHeld = `WITH clock AS MATERIALIZED (SELECT relais_now($1) AS now),
 		WITH ORDINALITY AS u(id, claim, node, state, counts, retry, returned, skips, stops, delay, reason, message,
 			verdict, started, duration, failed, failure, trace, steps, n)),
 	ended AS (
-		DELETE FROM delivery d USING o WHERE d.id = o.id AND d.claim = o.claim AND d.node = o.node AND d.state + 0 = 1
+		DELETE FROM delivery d USING o WHERE d.id = ANY (ARRAY[o.id]) AND d.claim = o.claim AND d.node = o.node AND d.state + 0 = 1
 			AND o.state > 1 AND NOT (o.stops AND d.order_key IS NOT NULL)
 		RETURNING d.*, o.n, o.state AS becomes, o.counts, o.skips, o.reason AS why, o.message AS says,
 			o.started, o.duration, o.verdict, o.failed, o.failure, o.trace, o.steps),
@@ -247,7 +248,7 @@ const finishHeld = `WITH clock AS MATERIALIZED (SELECT relais_now($1) AS now),
 			due = clock.now + o.delay, finished = CASE WHEN o.state > 1 THEN clock.now ELSE 0 END,
 			attempts = d.attempts + o.counts::integer, interruptions = CASE WHEN o.returned THEN d.interruptions ELSE 0 END,
 			skipped = false, stops = o.state > 1, reason = nullif(o.reason, ''), message = nullif(o.message, '')
-		FROM o CROSS JOIN clock WHERE d.id = o.id AND d.claim = o.claim AND d.node = o.node AND d.state + 0 = 1
+		FROM o CROSS JOIN clock WHERE d.id = ANY (ARRAY[o.id]) AND d.claim = o.claim AND d.node = o.node AND d.state + 0 = 1
 			AND NOT (o.state > 1 AND NOT (o.stops AND d.order_key IS NOT NULL))
 		RETURNING d.id, d.claim, d.lane, d.node, o.n, o.started, o.duration, o.verdict, o.failed, o.failure, o.trace),
 	held AS (
@@ -259,13 +260,14 @@ const finishHeld = `WITH clock AS MATERIALIZED (SELECT relais_now($1) AS now),
 			clock.now, e.claim, e.attempts + e.counts::integer, 0, e.node, e.replay, e.route_set, e.created, clock.now,
 			e.skips, false, e.order_key, e.from_step, nullif(e.why, ''), nullif(e.says, ''), e.steps FROM ended e CROSS JOIN clock),
 	heads AS MATERIALIZED (
-		SELECT d.id FROM delivery d WHERE d.id IN (
+		SELECT d.id FROM delivery d WHERE d.id = ANY (ARRAY(
 			SELECT (SELECT n.id FROM delivery n WHERE n.lane = e.lane AND n.order_key = e.order_key AND n.id <> e.id
-				AND (n.state < 2 OR n.stops) ORDER BY n.id LIMIT 1) FROM ended e WHERE e.order_key IS NOT NULL)
+				AND (n.state < 2 OR n.stops) ORDER BY n.id LIMIT 1) FROM ended e WHERE e.order_key IS NOT NULL))
 		AND d.wait & 1 = 1 ORDER BY d.id FOR NO KEY UPDATE),
-	released AS (UPDATE delivery d SET wait = d.wait & ~1::smallint FROM heads h WHERE d.id = h.id),
+	released AS (UPDATE delivery d SET wait = d.wait & ~1::smallint WHERE d.id = ANY (ARRAY(SELECT id FROM heads))),
 	counted AS (
-		UPDATE lane l SET running = l.running - c.count FROM (SELECT lane, count(*) FROM held GROUP BY lane) c WHERE l.id = c.lane),
+		UPDATE lane l SET running = l.running - c.count FROM (SELECT lane, count(*) FROM held GROUP BY lane) c
+		WHERE l.id = ANY (ARRAY[c.lane])),
 	tried AS (
 		INSERT INTO attempt (day, delivery, claim, node, started, duration, verdict, reason, message, trace)
 		SELECT clock.now / $20::bigint, id, claim, node, started, duration, verdict, nullif(failed, ''), nullif(failure, ''), trace

@@ -57,7 +57,7 @@ const readWork = `WITH RECURSIVE hop AS (
 			ORDER BY lane, class, due LIMIT 1) d WHERE h.n <= $2)
 	SELECT l.id, l.tenant, l.kind, l.name, w.due, l.failures, l.rest_until, l.since,
 		EXISTS (SELECT FROM pause p WHERE p.scope = 'all' OR (p.scope = l.kind AND p.name = l.name))
-	FROM (SELECT lane, min(due) AS due FROM hop WHERE n <= $2 GROUP BY lane) w JOIN lane l ON l.id = w.lane ORDER BY l.id`
+	FROM (SELECT lane, min(due) AS due FROM hop WHERE n <= $2 GROUP BY lane) w JOIN lane l ON l.id = ANY (ARRAY[w.lane]) ORDER BY w.lane`
 
 // Work implements store.Lanes.
 func (s *Store) Work(ctx context.Context, after store.LaneID, limit int) ([]store.LaneWork, error) {
