@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	"encoding/binary"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -245,14 +246,14 @@ func dayOfID(id core.EventID, now time.Time) (day int32, young bool) {
 	return int32(dayOf(made)), true //nolint:gosec // days since 1970
 }
 
-// mayBeStored tells whether one of the ids may be stored under another day than it would be now.
+// mayBeStored tells whether one of the ids may be stored elsewhere than it would be now: under another day, or aside,
+// as yesterday's can be that were replayed.
 func mayBeStored(events []*store.Accepted, now time.Time) bool {
-	for _, a := range events {
-		if now.Sub(madeAt(a.Event.ID)).Abs() > idLook {
-			return true
-		}
-	}
-	return false
+	today := dayOf(now)
+	return slices.ContainsFunc(events, func(a *store.Accepted) bool {
+		made := madeAt(a.Event.ID)
+		return now.Sub(made).Abs() > idLook || dayOf(made) != today
+	})
 }
 
 func dayOf(t time.Time) int64 { return t.UnixMicro() / microsPerDay }

@@ -339,6 +339,32 @@ func TestIDsAreKnownAcrossMidnight(t *testing.T) {
 	}
 }
 
+// Minutes after midnight an id of yesterday may be known elsewhere than in the index of its day: a node of the version
+// before stored it under today, or a replay moved it aside.
+func TestYesterdaysYoungIDsAreLookedFor(t *testing.T) {
+	for name, move := range map[string]string{
+		"under today": "INSERT INTO event SELECT day + 1, seq, id, tenant, source, type, native, at, format, flags, repeat_of, header, query, path, body FROM gone",
+		"aside":       "INSERT INTO event_kept SELECT * FROM gone",
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := newCluster(t)
+			s := c.node(c.url)
+			midnight := storetestDay.Truncate(24 * time.Hour).Add(24 * time.Hour)
+			c.now.Store(midnight.Add(-time.Minute).UnixMicro())
+			a := c.event("")
+			a.Event.ID = idAt(midnight.Add(-2 * time.Minute))
+			before := c.append(s, a)[0]
+			if _, err := s.pool.Exec(t.Context(), "WITH gone AS (DELETE FROM event RETURNING *) "+move); err != nil {
+				t.Fatal(err)
+			}
+			c.now.Store(midnight.Add(5 * time.Minute).UnixMicro())
+			if after := c.append(s, a)[0]; after != before {
+				t.Errorf("it was stored as %v, and is again as %v", before, after)
+			}
+		})
+	}
+}
+
 // A node whose clock is far off tells days that the database refuses: its events are stored under the database's.
 func TestDaysAreTheDatabases(t *testing.T) {
 	c := newCluster(t)
