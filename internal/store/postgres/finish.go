@@ -30,7 +30,7 @@ func (s *Store) Finish(ctx context.Context, outcomes []store.Outcome) ([]error, 
 	if len(outcomes) == 0 {
 		return nil, nil
 	}
-	w, err := newWritten(outcomes)
+	w, err := newWritten(outcomes, s.retention.attemptsFirst.Load())
 	if err != nil {
 		return nil, err
 	}
@@ -139,11 +139,12 @@ func endingOf(v store.Verdict) (ending, error) {
 	}
 }
 
-func newWritten(outcomes []store.Outcome) (*writtenOutcomes, error) {
+// newWritten arranges outcomes; attemptsApart keeps each attempt in a row of its own.
+func newWritten(outcomes []store.Outcome, attemptsApart bool) (*writtenOutcomes, error) {
 	n := len(outcomes)
 	w := &writtenOutcomes{as: make([]int, n), verdict: make([]string, 0, n)}
 	w.succeeded.room(n)
-	lanesTold := !slices.ContainsFunc(outcomes, func(o store.Outcome) bool { return o.Lane == 0 })
+	simple := !attemptsApart && !slices.ContainsFunc(outcomes, func(o store.Outcome) bool { return o.Lane == 0 })
 	first := make(map[store.Holder]int, n)
 	for i := range outcomes {
 		o := &outcomes[i]
@@ -159,7 +160,7 @@ func newWritten(outcomes []store.Outcome) (*writtenOutcomes, error) {
 			if !slices.Contains(w.lanes, int64(o.Lane)) {
 				w.lanes = append(w.lanes, int64(o.Lane))
 			}
-			if !lanesTold || !w.succeeded.add(o, place) {
+			if !simple || !w.succeeded.add(o, place) {
 				w.add(o, end, place)
 			}
 		}

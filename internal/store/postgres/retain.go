@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -43,6 +44,7 @@ type retention struct {
 	mu     sync.Mutex
 	looked time.Time // when there was no day to drop
 	pass
+	attemptsFirst atomic.Bool // attemptsGoFirst, as last told
 }
 
 // pass is as far as the last transaction that was committed has come.
@@ -68,6 +70,7 @@ type pass struct {
 // partition.
 func (s *Store) Retain(ctx context.Context, p store.RetainParams) (store.Retained, error) {
 	r := &s.retention
+	r.attemptsFirst.Store(attemptsGoFirst(p))
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	var done store.Retained

@@ -8,11 +8,17 @@ import (
 	"relais/internal/store"
 )
 
-// retainAttempts takes the attempts that stand with ended deliveries out of their rows, where attempts are kept for a
-// shorter time than deliveries. It goes through the days one after the other, as they become old enough; another
-// process begins again with the first.
+// attemptsGoFirst tells whether attempts are kept for a shorter time than deliveries. Then none stands with its ended
+// delivery: their day goes as a whole, and gives its disk back.
+func attemptsGoFirst(p store.RetainParams) bool {
+	return p.Attempts > 0 && (p.Events <= 0 || p.Attempts < p.Events)
+}
+
+// retainAttempts takes out of their rows the attempts that stand with ended deliveries all the same: from when they were
+// kept for as long, and from a node's first moments, when it wasn't told yet. It goes through the days one after the
+// other, as they become old enough; another process begins again with the first.
 func (t *tx) retainAttempts(p store.RetainParams, r *pass, done *store.Retained) error {
-	if p.Attempts <= 0 || p.Events > 0 && p.Attempts >= p.Events {
+	if !attemptsGoFirst(p) {
 		return nil
 	}
 	var day int64

@@ -295,3 +295,36 @@ func TestExpiredKeysGo(t *testing.T) {
 		t.Errorf("%d keys are left, want 6000", n)
 	}
 }
+
+// Attempts that are kept for a shorter time than their deliveries go by the day: a row that loses its attempt gives no
+// disk back.
+func TestShortLivedAttemptsStandApart(t *testing.T) {
+	c := newCluster(t)
+	s := c.node(c.url)
+	attempts := func(keep store.RetainParams) (apart, within int) {
+		t.Helper()
+		if _, err := s.Retain(t.Context(), keep); err != nil {
+			t.Fatal(err)
+		}
+		c.append(s, c.event("", "r"))
+		got := c.claim(s, "n", store.LaneRoom{Max: 1})[0]
+		o := outcomeOf("n", &got.Delivery, store.VerdictSucceeded)
+		o.Lane, o.Unordered, o.Attempt.Started = got.Lane, true, c.clock()
+		if results, err := s.Finish(t.Context(), []store.Outcome{o}); err != nil || results[0] != nil {
+			t.Fatal(results, err)
+		}
+		if err := s.pool.QueryRow(t.Context(), "SELECT (SELECT count(*) FROM attempt), (SELECT count(*) FROM delivery_done WHERE started IS NOT NULL)").
+			Scan(&apart, &within); err != nil {
+			t.Fatal(err)
+		}
+		return apart, within
+	}
+	if apart, within := attempts(tenDays); apart != 0 || within != 1 {
+		t.Errorf("kept as long: %d apart, %d with their deliveries", apart, within)
+	}
+	shorter := tenDays
+	shorter.Attempts = 48 * time.Hour
+	if apart, within := attempts(shorter); apart != 1 || within != 1 {
+		t.Errorf("kept for a shorter time: %d apart, %d with their deliveries", apart, within)
+	}
+}
