@@ -16,11 +16,7 @@ func TestLanesArePlannedByKey(t *testing.T) {
 	c := newCluster(t)
 	s := c.node(c.url)
 	c.append(s, c.event("", "r"), c.event("", "r"))
-	conn, err := pgx.Connect(t.Context(), c.url)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close(t.Context()) //nolint:errcheck // it has done what it was for
+	conn := admin(t, c.url)
 	exec := func(sql string) {
 		t.Helper()
 		if _, err := conn.Exec(t.Context(), sql, pgx.QueryExecModeSimpleProtocol); err != nil {
