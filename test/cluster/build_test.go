@@ -174,7 +174,7 @@ func next(t *testing.T) string {
 		overlay.Replace[at] = from
 	}
 	lay(filepath.Join(store, "migrations", "9999_next.sql"), nextSQL)
-	lay(filepath.Join(store, "next.go"), "package postgres\n\nfunc init() { oldestCompatible = append(oldestCompatible, 1) }\n")
+	lay(filepath.Join(store, "next.go"), "package postgres\n\nfunc init() {\n\tschemaSteps = append(schemaSteps, schemaStep{oldest: 1, alters: \"delivery, delivery_done, delivery_kept, event, event_kept, lane\"})\n}\n")
 	settings := filepath.Join(root, "internal", "config", "config.go")
 	source, err := os.ReadFile(settings)
 	if err != nil {

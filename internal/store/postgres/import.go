@@ -77,7 +77,7 @@ func OpenImport(ctx context.Context, o Options) (*Import, error) {
 		return nil, err
 	}
 	s.importing = true
-	if err := s.prepare(ctx); err != nil {
+	if err := s.prepare(ctx, true); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
 	return &Import{s: s, days: map[string]map[int64]bool{"event": {}, "attempt": {}, "delivery_done": {}}}, nil

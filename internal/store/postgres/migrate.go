@@ -20,9 +20,9 @@ var migrations embed.FS
 // within one leaves nothing of it, and the next takes the row.
 //
 // While a step waits for a table that somebody reads (a dump, a long query), all who come after it wait too. So it
-// waits for less than they are willing to, and is tried again.
-func (s *Store) migrate(ctx context.Context) error {
-	steps, err := fs.Glob(migrations, "migrations/*.sql")
+// waits for less than they are willing to, and is tried again: here, if wait is set, or by who called.
+func (s *Store) migrate(ctx context.Context, wait bool) error {
+	files, err := fs.Glob(migrations, "migrations/*.sql")
 	if err != nil {
 		return err
 	}
@@ -31,16 +31,16 @@ func (s *Store) migrate(ctx context.Context) error {
 	for told := false; ; {
 		more := false
 		err := s.try(ctx, func(t *tx) (err error) {
-			more, err = t.migrate(steps)
+			more, err = t.migrate(files)
 			return err
 		})
 		switch {
 		case err == nil && !more:
 			return nil
 		case err == nil, again(err):
-		case stateOf(err) == lockTimeout:
+		case stateOf(err) == lockTimeout && wait:
 			if !told {
-				s.log.Warn("the tables can't be brought to this version while others hold them (pg_stat_activity tells who); it is tried again", "error", err)
+				s.log.Warn("the tables can't be brought to this version yet: others hold them, or another node is at it (pg_stat_activity tells who); it is tried again", "error", err)
 				told = true
 			}
 			select {
@@ -62,8 +62,8 @@ const (
 )
 
 // migrate takes the next step, and tells whether there are more.
-func (t *tx) migrate(steps []string) (more bool, err error) {
-	for _, setting := range []string{"SET LOCAL lock_timeout = '500ms'", "SET LOCAL statement_timeout = 0"} {
+func (t *tx) migrate(files []string) (more bool, err error) {
+	for _, setting := range []string{"SET LOCAL lock_timeout = '3s'", "SET LOCAL statement_timeout = 0"} {
 		if err := t.exec(setting); err != nil {
 			return false, err
 		}
@@ -79,27 +79,49 @@ func (t *tx) migrate(steps []string) (more bool, err error) {
 	if err := t.row("SELECT version, min_compatible FROM relais_schema WHERE id = 1 FOR UPDATE").Scan(&version, &least); err != nil {
 		return false, err
 	}
-	if least > len(steps) {
+	if least > len(files) {
 		return false, core.Errorf(core.CodeConflict, "the database's tables are of a newer relais (version %d, at least %d is needed, this program knows %d): use that one",
-			version, least, len(steps))
+			version, least, len(files))
 	}
-	if version >= len(steps) {
+	if version >= len(files) {
 		return false, nil
 	}
-	step := steps[version]
-	text, err := migrations.ReadFile(step)
+	file, step := files[version], schemaSteps[version]
+	text, err := migrations.ReadFile(file)
 	if err != nil {
+		return false, err
+	}
+	if step.alters != "" {
+		// In the way of nobody but autovacuum, which gives way to who waits for a second: longer than the step will.
+		if err := t.exec("LOCK TABLE " + step.alters + " IN SHARE UPDATE EXCLUSIVE MODE"); err != nil {
+			return false, err
+		}
+	}
+	if err := t.exec("SET LOCAL lock_timeout = '500ms'"); err != nil {
 		return false, err
 	}
 	// More than one statement: only the simple protocol takes them.
 	if _, err := t.conn.Exec(t.ctx, string(text), pgx.QueryExecModeSimpleProtocol); err != nil {
-		return false, fmt.Errorf("migration %s: %w", step, err)
+		return false, fmt.Errorf("migration %s: %w", file, err)
 	}
-	return version+1 < len(steps), t.exec("UPDATE relais_schema SET version = $1, min_compatible = greatest(min_compatible, $2)",
-		version+1, oldestCompatible[version])
+	return version+1 < len(files), t.exec("UPDATE relais_schema SET version = $1, min_compatible = greatest(min_compatible, $2)",
+		version+1, step.oldest)
 }
 
-// oldestCompatible is, for each step, the version of the oldest program that may go on working on the tables
-// after it: a step only adds in one release, and removes in a later one. A program refuses tables that need
-// a newer one.
-var oldestCompatible = []int{1, 1, 1, 1, 1, 1, 1}
+// schemaStep is what there is to know of a migration besides its text.
+type schemaStep struct {
+	// oldest is the version of the oldest program that may go on working on the tables after it: a step only adds in one
+	// release, and removes in a later one. A program refuses tables that need a newer one.
+	oldest int
+	alters string // the tables that were there before it, and that it alters
+}
+
+var schemaSteps = []schemaStep{
+	{oldest: 1},
+	{oldest: 1},
+	{oldest: 1, alters: "rejection"},
+	{oldest: 1, alters: "delivery_done, delivery_kept"},
+	{oldest: 1, alters: "delivery_done, delivery_kept"},
+	{oldest: 1, alters: "dedup"},
+	{oldest: 1},
+}

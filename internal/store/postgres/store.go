@@ -90,7 +90,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	err = s.prepare(ctx)
+	err = s.prepare(ctx, !o.Later)
 	if errors.Is(err, store.ErrUnavailable) && o.Later {
 		s.log.Warn("the database is away; it is tried again each second, and until then nothing is read from it", "error", err)
 		err = nil
@@ -130,7 +130,7 @@ func (s *Store) tend() {
 			return
 		case <-time.After(prepareEvery):
 		}
-		if err := s.prepare(s.closing); err != nil && !errors.Is(err, store.ErrUnavailable) {
+		if err := s.prepare(s.closing, true); err != nil && !errors.Is(err, store.ErrUnavailable) {
 			s.log.Error("the database can't be used", "error", err)
 		}
 	}
@@ -155,12 +155,13 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
-// prepare brings the database to where the methods can work on it.
-func (s *Store) prepare(ctx context.Context) error {
+// prepare brings the database to where the methods can work on it. Unless wait is set it doesn't wait for those who hold
+// tables that are to be altered.
+func (s *Store) prepare(ctx context.Context, wait bool) error {
 	if err := s.meet(ctx); err != nil {
 		return public(err)
 	}
-	if err := s.migrate(ctx); err != nil {
+	if err := s.migrate(ctx, wait); err != nil {
 		return err
 	}
 	if err := s.refuseHalfCopied(ctx); err != nil {
