@@ -363,6 +363,11 @@ func (a *App) Reload(ctx context.Context) error {
 		return nil
 	}
 	problems := apiProblems(err)
+	if len(problems) == 0 { // the file is right, and something else isn't
+		a.refused.Store(&api.RefusedReload{At: now, Problems: []api.Problem{{File: a.options.Config, Message: err.Error()}}})
+		a.log.ErrorContext(ctx, "the configuration was not loaded; the one before stays in force", "file", a.options.Config, "error", err)
+		return err
+	}
 	a.refused.Store(&api.RefusedReload{At: now, Problems: problems})
 	a.log.ErrorContext(ctx, "the configuration has problems and was not loaded; the one before stays in force",
 		"file", a.options.Config, "problems", len(problems))

@@ -5,6 +5,7 @@ package app
 import (
 	"bytes"
 	"context"
+	"errors"
 	"net/http"
 	"strings"
 	"testing"
@@ -339,5 +340,19 @@ func (r *running) exec(sql string, args ...any) {
 	}
 	if err := db.Close(r.t.Context()); err != nil {
 		r.t.Fatal(err)
+	}
+}
+
+// A reload that the database keeps from being done blames the database, not the file.
+func TestReloadWithoutItsDatabaseSaysSo(t *testing.T) {
+	t.Parallel()
+	r := start(t, t.TempDir(), "store: \"postgres://relais:wrong@127.0.0.1:1/relais\"\n"+aSource+oneRoute, nil)
+	err := r.Reload(t.Context())
+	if !errors.Is(err, store.ErrUnavailable) || !strings.Contains(err.Error(), "the database can't be reached at 127.0.0.1:1") {
+		t.Errorf("the reload says %v", err)
+	}
+	log := r.log.String()
+	if !strings.Contains(log, "the configuration was not loaded") || strings.Contains(log, "has problems") {
+		t.Errorf("the log says:\n%s", log)
 	}
 }

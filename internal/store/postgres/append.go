@@ -146,7 +146,7 @@ func (p *appending) findLanes(ctx context.Context, s *Store) (err error) {
 // waits for another.
 func (s *Store) knowLanes(ctx context.Context, destinations []core.Destination) (map[core.Destination]int64, error) {
 	if !s.prepared.Load() {
-		return nil, errNotPrepared
+		return nil, s.notPrepared()
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.patience)
 	defer cancel()

@@ -38,7 +38,7 @@ func (s *Store) Claim(ctx context.Context, p store.ClaimParams) ([]store.Claimed
 	}
 	var claimed []store.Claimed
 	if !s.prepared.Load() {
-		return nil, errNotPrepared
+		return nil, s.notPrepared()
 	}
 	err := s.retry(ctx, func(ctx context.Context) error {
 		conn, err := s.pool.Acquire(ctx)

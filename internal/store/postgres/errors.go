@@ -76,7 +76,7 @@ func away(err error) (core.Code, string, bool) {
 	case strings.HasPrefix(state, "28"):
 		return core.CodeUnavailable, "the database refuses relais' user: check the user and the password in store", true
 	case lasting(err):
-		return core.CodeUnavailable, "the database refuses relais' user", true
+		return core.CodeUnavailable, "relais' user lacks a right in the database: make it the database's owner", true
 	case state == "42P01" || state == "42703" || state == "42883" || state == "3F000":
 		return core.CodeUnavailable, "relais' tables aren't there as they should be: is the database being restored?", true
 	case state == "":

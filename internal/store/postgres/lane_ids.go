@@ -42,7 +42,7 @@ func (l *laneIDs) forget() {
 // what is remembered doesn't depend on what becomes of the caller's transaction.
 func (s *Store) lanesOf(ctx context.Context, destinations []core.Destination) (map[core.Destination]int64, error) {
 	if !s.prepared.Load() {
-		return nil, errNotPrepared
+		return nil, s.notPrepared()
 	}
 	ids := make(map[core.Destination]int64, len(destinations))
 	for _, d := range destinations {

@@ -14,7 +14,7 @@ import (
 // higher is in force.
 func (s *Store) Activate(ctx context.Context, set store.RouteSet) error {
 	if !s.prepared.Load() {
-		return errNotPrepared
+		return s.notPrepared()
 	}
 	if _, err := s.lanesOf(ctx, set.Destinations); err != nil {
 		return public(err)

@@ -59,8 +59,9 @@ type Store struct {
 	lanes     laneIDs
 	retention retention
 	releasing chan struct{} // holds one
-	// prepared is set once the tables are as this program needs them.
+	// prepared is set once the tables are as this program needs them; unready says why they aren't.
 	prepared atomic.Bool
+	unready  atomic.Pointer[error]
 	// network is what is known of the way to the server; renewed is when the connections were last replaced.
 	network  atomic.Int32
 	renewed  atomic.Int64
@@ -79,8 +80,8 @@ type Store struct {
 var _ store.Store = (*Store)(nil)
 
 var (
-	errNotPrepared = core.Errorf(core.CodeUnavailable, "the store can't be used: %w", &store.Away{Words: "the database wasn't there when relais started", Cause: errors.New("not prepared")})
-	errRolledBack  = errors.New("the database rolled the transaction back")
+	errNotTried   = errors.New("the database was not asked yet")
+	errRolledBack = errors.New("the database rolled the transaction back")
 )
 
 // Open connects, brings the tables to this program's version, and makes the coming days' partitions.
@@ -158,6 +159,16 @@ func (o Options) withDefaults() Options {
 // prepare brings the database to where the methods can work on it. Unless wait is set it doesn't wait for those who hold
 // tables that are to be altered.
 func (s *Store) prepare(ctx context.Context, wait bool) error {
+	err := s.makeReady(ctx, wait)
+	if err != nil {
+		s.unready.Store(&err)
+		return err
+	}
+	s.prepared.Store(true)
+	return nil
+}
+
+func (s *Store) makeReady(ctx context.Context, wait bool) error {
 	if err := s.meet(ctx); err != nil {
 		return public(err)
 	}
@@ -167,11 +178,20 @@ func (s *Store) prepare(ctx context.Context, wait bool) error {
 	if err := s.refuseHalfCopied(ctx); err != nil {
 		return public(err)
 	}
-	if err := s.makePartitions(ctx); err != nil {
-		return public(err)
+	return public(s.makePartitions(ctx))
+}
+
+// notPrepared is the answer of methods before the database could be prepared: why it couldn't. Whatever that is, it is no
+// fault of what they were asked for.
+func (s *Store) notPrepared() error {
+	why := errNotTried
+	if last := s.unready.Load(); last != nil {
+		why = *last
 	}
-	s.prepared.Store(true)
-	return nil
+	if errors.Is(why, store.ErrUnavailable) {
+		return why
+	}
+	return core.Errorf(core.CodeUnavailable, "the store can't be used: %w", &store.Away{Words: why.Error(), Cause: why, Lasting: true})
 }
 
 // meet looks at the server, and at the way to it.

@@ -48,7 +48,7 @@ type tx struct {
 // database is store.ErrUnavailable; the transaction then did nothing, or its outcome is unknown.
 func (s *Store) transact(ctx context.Context, run func(*tx) error) error {
 	if !s.prepared.Load() {
-		return errNotPrepared
+		return s.notPrepared()
 	}
 	return s.retry(ctx, func(ctx context.Context) error { return s.try(ctx, run) })
 }
@@ -136,7 +136,7 @@ func (t *tx) query(sql string, args ...any) (pgx.Rows, error) {
 // node, and it takes one round trip. read gets the results of what queue queued, in order.
 func (s *Store) exchange(ctx context.Context, queue func(*pgx.Batch), read func(pgx.BatchResults) error) error {
 	if !s.prepared.Load() {
-		return errNotPrepared
+		return s.notPrepared()
 	}
 	return s.retry(ctx, func(ctx context.Context) error { return s.tryExchange(ctx, queue, read) })
 }
@@ -182,7 +182,7 @@ func exchanged(results pgx.BatchResults, read func(pgx.BatchResults) error) erro
 // commit is over when read has read all rows.
 func (s *Store) alone(ctx context.Context, statement string, arguments []any, read func(pgx.Rows, error) error) error {
 	if !s.prepared.Load() {
-		return errNotPrepared
+		return s.notPrepared()
 	}
 	return s.retry(ctx, func(ctx context.Context) error {
 		conn, err := s.pool.Acquire(ctx)
@@ -210,7 +210,7 @@ func (s *Store) read(ctx context.Context, run func(*tx) error) error {
 
 func (s *Store) readWithin(ctx context.Context, bound time.Duration, run func(*tx) error) error {
 	if !s.prepared.Load() {
-		return errNotPrepared
+		return s.notPrepared()
 	}
 	ctx, cancel := context.WithTimeout(ctx, bound)
 	defer cancel()
